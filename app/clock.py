@@ -1,0 +1,14 @@
+"""The one place that reads the time of day. Everything else is given an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+"""Gives the current instant, aware and in UTC."""
+
+
+def system_clock() -> datetime:
+    """The machine's time, to the microsecond."""
+    return datetime.now(UTC)

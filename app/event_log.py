@@ -1,0 +1,220 @@
+"""Appending to a tenant's log: usage events in bulk, and the events of aggregates. Reading is in projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from eventsourcing.persistence import IntegrityError, StoredEvent
+
+from app.identity import new_batch
+from domain import chain, instant
+from domain.chain import Commit
+from domain.content import same_content
+from domain.event import UsageEvent, canonical
+from projections.log_reader import Database, Head, head, stored_commit
+from projections.statements import load
+
+SQL = load("app.sql", "append.sql")
+
+NO_ORIGIN = b""
+"""Usage commits name no caller: their events are facts from outside, not decisions of somebody here."""
+
+_ROW_COLUMNS = (
+    "tenant_id",
+    "batch",
+    "ordinal",
+    "event_id",
+    "event_name",
+    "customer_id",
+    "timestamp",
+    "metadata",
+)
+_KEY_COLUMNS = ("tenant_id", "event_id", "batch", "ordinal")
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An event that was not recorded. ``problems`` is JSON text, ``content`` the event's own JSON text."""
+
+    ordinal: int
+    event_id: str | None
+    customer_id: str | None
+    reason: str
+    problems: str
+    content: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of a batch. ``position`` is the last of its commit, or the head's when nothing was new."""
+
+    ingested_count: int
+    duplicate_count: int
+    conflicts: list[str]
+    position: int
+
+
+class _Sorted(msgspec.Struct):
+    """A batch on its way: what is new, and what turned out to be there already."""
+
+    fresh: dict[str, UsageEvent]
+    duplicates: int = 0
+    conflicts: list[UsageEvent] = msgspec.field(default_factory=list[UsageEvent])
+
+    def meet(self, newcomer: UsageEvent, original: UsageEvent) -> None:
+        """Tell a duplicate from a conflict; either way the newcomer is not recorded."""
+        if same_content(newcomer, original):
+            self.duplicates += 1
+        else:
+            self.conflicts.append(newcomer)
+
+
+async def append_usage(
+    database: Database,
+    tenant_id: str,
+    events: Sequence[UsageEvent],
+    now: datetime,
+    rejected: Sequence[Rejected] = (),
+) -> Receipt:
+    """Record the events that are new, in array order, as one commit; durable when this returns.
+
+    The fast path copies straight into the rows under their unique keys. When a key is taken the whole transaction is
+    rolled back, the taken ids are told apart by content and the rest is tried again. A key that was taken once stays
+    taken, so every round drops at least one event and the loop ends.
+    """
+    batch = _sort(events, now)
+    commit: Commit | None = None
+    while True:
+        try:
+            async with database.transaction():
+                if batch.fresh:
+                    commit = await _append(database, tenant_id, list(batch.fresh.values()), now)
+                await reject(database, tenant_id, [*rejected, *map(_conflict, batch.conflicts)], now)
+            break
+        except asyncpg.UniqueViolationError:
+            await _drop_taken(database, tenant_id, batch)
+    position = commit.last_position if commit else (await head(database, tenant_id)).position
+    conflicts = [event.event_id for event in batch.conflicts]
+    return Receipt(len(batch.fresh), batch.duplicates, conflicts, position)
+
+
+def _sort(events: Sequence[UsageEvent], now: datetime) -> _Sorted:
+    """The first event of each id; later ones of the same id meet it. An event without a time happened ``now``."""
+    batch = _Sorted({})
+    for event in events:
+        original = batch.fresh.get(event.event_id)
+        if original is not None:
+            batch.meet(event, original)
+        elif event.timestamp is None:
+            batch.fresh[event.event_id] = msgspec.structs.replace(event, timestamp=now)
+        else:
+            batch.fresh[event.event_id] = event
+    return batch
+
+
+async def _append(database: Database, tenant_id: str, events: list[UsageEvent], now: datetime) -> Commit:
+    batch = new_batch()
+    rows = [
+        (tenant_id, batch, ordinal, e.event_id, e.event_name, e.customer_id, e.timestamp, e.metadata)
+        for ordinal, e in enumerate(events)
+    ]
+    # In the order of the ids, so that two batches that share some cannot wait for each other in a circle.
+    keys = sorted((tenant_id, e.event_id, batch, ordinal) for ordinal, e in enumerate(events))
+    await database.copy_records_to_table("event_key", schema_name="log", columns=_KEY_COLUMNS, records=keys)
+    await database.copy_records_to_table("usage_event", schema_name="log", columns=_ROW_COLUMNS, records=rows)
+    root = chain.root_of(
+        canonical(
+            e.event_id,
+            e.event_name,
+            e.customer_id,
+            instant.micros(cast("datetime", e.timestamp)),
+            e.metadata,
+        )
+        for e in events
+    )
+    sealed = await database.fetchrow(SQL["append_usage"], tenant_id, batch, len(events), root, now, NO_ORIGIN)
+    assert sealed is not None
+    return stored_commit(tenant_id, sealed).commit
+
+
+async def _drop_taken(database: Database, tenant_id: str, batch: _Sorted) -> None:
+    stored = await database.fetch(SQL["stored_events"], tenant_id, list(batch.fresh))
+    if not stored:
+        raise RuntimeError("an event id is taken, but its event is not stored here")
+    for row in stored:
+        original = UsageEvent(row["event_id"], row["event_name"], row["customer_id"], row["timestamp"], row["metadata"])
+        batch.meet(batch.fresh.pop(original.event_id), original)
+
+
+def _conflict(event: UsageEvent) -> Rejected:
+    """A conflict as it is kept: its ordinal is given when it is written."""
+    content = {
+        "event_id": event.event_id,
+        "event_name": event.event_name,
+        "customer_id": event.customer_id,
+        "timestamp": instant.text(event.timestamp) if event.timestamp else None,
+        "metadata": msgspec.Raw(event.metadata.encode() or b"{}"),
+    }
+    problem = {
+        "code": "EVENT_ID_CONFLICT",
+        "field": "event_id",
+        "message": f"event_id '{event.event_id}' was recorded before with other content; the first one stays",
+    }
+    return Rejected(
+        0,
+        event.event_id,
+        event.customer_id,
+        "conflict",
+        msgspec.json.encode([problem]).decode(),
+        msgspec.json.encode(content).decode(),
+    )
+
+
+async def reject(database: Database, tenant_id: str, rejected: Sequence[Rejected], now: datetime) -> None:
+    """Keep events that were not recorded, readable beside the log."""
+    if not rejected:
+        return
+    columns = [[getattr(r, name) for r in rejected] for name in Rejected.__struct_fields__[1:]]
+    ordinals = list(range(len(rejected)))
+    await database.execute(SQL["reject"], tenant_id, new_batch(), now, ordinals, *columns)
+
+
+async def lock_head(database: Database, tenant_id: str) -> Head:
+    """Take the tenant's head until the transaction ends: nothing else is appended meanwhile."""
+    row = await database.fetchrow(SQL["lock_head"], tenant_id)
+    assert row is not None
+    return Head(row["position"], row["digest"], row["recorded_at"])
+
+
+async def append_domain(
+    database: Database, tenant_id: str, events: Sequence[StoredEvent], now: datetime, origin: bytes
+) -> Commit:
+    """Append the events of aggregates as one commit, in the transaction of the caller.
+
+    Raises the library's ``IntegrityError`` when a stream has moved on: its version is taken.
+    """
+    originators = [str(event.originator_id) for event in events]
+    versions = [event.originator_version for event in events]
+    kinds = [event.topic for event in events]
+    states = [event.state for event in events]
+    root = chain.root_of(map(chain.canonical_fact, originators, versions, kinds, states))
+    batch: UUID = new_batch()
+    try:
+        sealed = await database.fetchrow(
+            SQL["append_domain"], tenant_id, batch, originators, versions, kinds, states, root, now, origin
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise IntegrityError(error) from error
+    assert sealed is not None
+    return stored_commit(tenant_id, sealed).commit
+
+
+async def ensure_partitions(database: Database, now: datetime) -> None:
+    """Make the partitions of usage rows for this month and the next."""
+    this = now.date().replace(day=1)
+    following = this.replace(year=this.year + 1, month=1) if this.month == 12 else this.replace(month=this.month + 1)
+    for day in (this, following):
+        await database.execute(SQL["ensure_partition"], day)

@@ -1,0 +1,1 @@
+"""The edge to HTTP: bodies off the wire and paths as they were sent."""

@@ -1,0 +1,34 @@
+"""Who asks, and whether the key may: a guard per route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
+
+from app.keys import ALLOWED, find_caller
+
+_SECRET_MAX_CHARS = 200
+"""No secret is longer; hashing a megabyte of header for a stranger is work he should not get."""
+
+
+def requires(scope: str) -> Guard:
+    """A guard that lets keys pass whose scope covers ``scope``: 401 without a key that opens anything, else 403."""
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret or len(secret) > _SECRET_MAX_CHARS:
+            raise NotAuthorizedException("send your API key as `Authorization: Bearer KEY`")
+        address = connection.client.host if connection.client else ""
+        caller = await find_caller(connection.app.state.service, secret, address)
+        if caller is None:
+            raise NotAuthorizedException("this API key opens nothing")
+        if scope not in ALLOWED[caller.scope]:
+            raise PermissionDeniedException(f"this key has the scope '{caller.scope}'; '{scope}' is needed")
+        connection.scope["auth"] = caller
+
+    return guard

@@ -1,0 +1,217 @@
+"""Usage events: ingest, read, and those that were rejected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from asyncpg import Record
+from litestar import Request, Response, Router, get, post
+from litestar.params import FromPath
+
+from app.http.auth import requires
+from app.http.meters import find_meter
+from app.http.problems import problem
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, page, path_id, raw, read_instant
+from app.ingest.decode import decode_events
+from app.ingest.problem import refusal_status
+from app.ingesting import Refused, problem_members, record
+from app.limits import EVENT_PAGE_SIZE_MAX
+from app.projecting import Doorbell
+from app.service import Service
+from domain import instant
+from domain.errors import Invalid, NotFound
+from domain.event import read_metadata
+from domain.filter import Filter, matches
+from projections.counting import stored_filter
+from projections.log_reader import Database
+from projections.statements import load
+
+SQL = load("app.sql", "events.sql")
+
+FILTER_SCAN = 1_000
+"""Events read at once while looking for those that pass a meter's filter."""
+
+
+class IngestAnswer(msgspec.Struct):
+    """What became of a batch. ``position`` names the log as it stood then: wait for it with ``at_least``."""
+
+    ingested_count: int
+    duplicate_count: int
+    conflicts: list[str]
+    position: int
+    errors: list[Any]
+
+
+class EventAnswer(msgspec.Struct):
+    """A usage event as it was recorded, and its position in the log."""
+
+    event_id: str
+    business_id: str
+    customer_id: str
+    event_name: str
+    timestamp: str
+    metadata: Any
+    position: int
+
+
+class EventList(msgspec.Struct):
+    """A page of events, latest recorded first."""
+
+    items: list[EventAnswer]
+
+
+class RejectedList(msgspec.Struct):
+    """A page of events that were not recorded, latest first: conflicts, and bad ones that were skipped."""
+
+    items: list[Any]
+
+
+def refused(_: Request[Any, Any, Any], error: Refused) -> Response[dict[str, Any]]:
+    """A batch with bad events: the first problem in the message, all of them in ``errors``."""
+    first, errors = error.problems[0], [problem_members(item) for item in error.problems]
+    message = f"event {first.index}: {first.message}"
+    return problem(refusal_status(error.problems), first.code, message, errors=errors)
+
+
+@post("/events/ingest", status_code=200, guards=[requires("ingest")])
+async def ingest(request: Asked, service: Service, doorbell: Doorbell, on_invalid: str = "refuse") -> IngestAnswer:
+    """Record usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
+
+    Answered once they are durable. A resent event counts once (`duplicate_count`); a used id with other content is
+    never counted (`conflicts`).
+    """
+    if on_invalid not in ("refuse", "skip"):
+        raise Invalid("on_invalid", "must be refuse or skip")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    decoded = decode_events(await request.body(), ndjson=content_type in ("application/x-ndjson", "application/ndjson"))
+    try:
+        receipt = await record(service, request.auth, decoded, skip_invalid=on_invalid == "skip")
+    finally:
+        doorbell.ring()
+    errors = [problem_members(item) for item in decoded.problems]
+    return IngestAnswer(receipt.ingested_count, receipt.duplicate_count, receipt.conflicts, receipt.position, errors)
+
+
+def answer(tenant_id: str, row: Record) -> EventAnswer:
+    """A row of the log on the wire."""
+    return EventAnswer(
+        event_id=row["event_id"],
+        business_id=tenant_id,
+        customer_id=row["customer_id"],
+        event_name=row["event_name"],
+        timestamp=instant.text(row["timestamp"]),
+        metadata=raw(row["metadata"] or "{}"),
+        position=row["position"],
+    )
+
+
+@get("/events", guards=[requires("read")])
+async def list_events(
+    request: Asked,
+    service: Service,
+    customer_id: str | None = None,
+    event_name: str | None = None,
+    meter_id: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    page_number: PageNumber = 0,
+    page_size: int = PAGE_SIZE,
+) -> EventList:
+    """Events, latest recorded first; with ``meter_id`` those that the meter's name and filter let through."""
+    if not 1 <= page_size <= EVENT_PAGE_SIZE_MAX:
+        raise Invalid("page_size", f"must be from 1 to {EVENT_PAGE_SIZE_MAX}")
+    rows, tenant_id = page(page_number, page_size), request.auth.tenant_id
+    span = (read_instant(start, "start"), read_instant(end, "end"))
+    async with service.pool.acquire() as connection:
+        condition: Filter | None = None
+        if meter_id is not None:
+            meter = await find_meter(connection, tenant_id, meter_id)
+            if event_name not in (None, meter["event_name"]):
+                raise EventNameMismatch(f"event_name: the meter counts '{meter['event_name']}'")
+            event_name, condition = meter["event_name"], stored_filter(meter["filter"])
+        where = (tenant_id, event_name, *span)
+        if condition is None:
+            found = await _fetch(connection, where, customer_id, rows.size, rows.offset)
+        else:
+            found = await _passing(connection, where, customer_id, condition, rows.offset + rows.size)
+            found = found[rows.offset :]
+    return EventList([answer(tenant_id, row) for row in found])
+
+
+class EventNameMismatch(Exception):
+    """The contract answers 400 when a query names a meter and an event name that the meter does not count."""
+
+
+def mismatch(_: Request[Any, Any, Any], error: EventNameMismatch) -> Response[dict[str, Any]]:
+    """The contract's 400."""
+    return problem(400, "EVENT_NAME_MISMATCH", str(error))
+
+
+async def _fetch(
+    database: Database, where: tuple[Any, ...], customer_id: str | None, limit: int, offset: int
+) -> list[Record]:
+    if customer_id is None:
+        return await database.fetch(SQL["events"], *where, limit, offset)
+    return await database.fetch(SQL["events_of_customer"], *where, limit, offset, customer_id)
+
+
+async def _passing(
+    database: Database, where: tuple[Any, ...], customer_id: str | None, condition: Filter, needed: int
+) -> list[Record]:
+    """The first ``needed`` events that pass a filter; only the domain knows what passes."""
+    passing: list[Record] = []
+    offset = 0
+    while len(passing) < needed:
+        rows = await _fetch(database, where, customer_id, FILTER_SCAN, offset)
+        passing += [row for row in rows if matches(condition, read_metadata(row["metadata"]))]
+        if len(rows) < FILTER_SCAN:
+            break
+        offset += FILTER_SCAN
+    return passing[:needed]
+
+
+@get("/events/{event_id:str}", guards=[requires("read")])
+async def get_event(request: Asked, service: Service, event_id: FromPath[str]) -> EventAnswer:
+    """One event by its id."""
+    event_id = path_id(event_id, "event")
+    row = await service.pool.fetchrow(SQL["event"], request.auth.tenant_id, event_id)
+    if row is None:
+        raise NotFound("event", event_id)
+    return answer(request.auth.tenant_id, row)
+
+
+@get("/events/rejected", guards=[requires("read")])
+async def list_rejected(
+    request: Asked,
+    service: Service,
+    event_id: str | None = None,
+    reason: str | None = None,
+    page_number: PageNumber = 0,
+    page_size: int = PAGE_SIZE,
+) -> RejectedList:
+    """Events that were not recorded, and why: ``conflict``, or ``invalid`` (batches sent with `on_invalid=skip`)."""
+    if not 1 <= page_size <= EVENT_PAGE_SIZE_MAX:
+        raise Invalid("page_size", f"must be from 1 to {EVENT_PAGE_SIZE_MAX}")
+    rows = page(page_number, page_size)
+    found = await service.pool.fetch(SQL["rejected"], request.auth.tenant_id, event_id, reason, rows.size, rows.offset)
+    return RejectedList(
+        [
+            {
+                "event_id": row["event_id"],
+                "reason": row["reason"],
+                "errors": raw(row["problems"]),
+                "event": row["content"],
+                "recorded_at": instant.text(row["recorded_at"]),
+            }
+            for row in found
+        ]
+    )
+
+
+ROUTER = Router(
+    "/",
+    route_handlers=[ingest, list_events, list_rejected, get_event],
+    tags=["Events"],
+    exception_handlers={Refused: refused, EventNameMismatch: mismatch},
+)

@@ -1,0 +1,102 @@
+"""Estimates, closing cycles, invoices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Router, get, post
+from litestar.params import FromPath
+
+from app.billing import Bill, close_cycle, close_due, estimate, find_bill
+from app.http.auth import requires
+from app.http.meters import SQL
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, members, page, path_id, read_instant
+from app.service import Service
+from domain.errors import Invalid
+from domain.invoice import Document, Status
+
+
+class InvoiceList(msgspec.Struct):
+    """A page of invoices, newest first."""
+
+    items: list[Any]
+
+
+class ClosedList(msgspec.Struct):
+    """The invoices that closing everything due has made."""
+
+    closed_count: int
+    items: list[Any]
+
+
+def answer(bill: Bill) -> dict[str, Any]:
+    """An invoice on the wire: the document's fields as they were issued, and the status of today."""
+    return {"status": bill.status, **msgspec.to_builtins(bill.document)}
+
+
+@get("/subscriptions/{subscription_id:str}/estimate", guards=[requires("read")])
+async def get_estimate(
+    request: Asked, service: Service, subscription_id: FromPath[str], cycle_start: str | None = None
+) -> Document:
+    """What the cycle would be invoiced if nothing more were recorded; by default the earliest that is not closed."""
+    return await estimate(
+        service,
+        request.auth,
+        path_id(subscription_id, "subscription"),
+        read_instant(cycle_start, "cycle_start"),
+    )
+
+
+@post("/subscriptions/{subscription_id:str}/close-cycle", status_code=200, guards=[requires("write")])
+async def post_close_cycle(request: Asked, service: Service, subscription_id: FromPath[str]) -> dict[str, Any]:
+    """Close the earliest cycle that is not closed, or the one with the body's ``cycle_start``; answers its invoice."""
+    start = members(request).get("cycle_start")
+    if start is not None and not isinstance(start, str):
+        raise Invalid("cycle_start", "must be an RFC 3339 timestamp")
+    bill = await close_cycle(
+        service,
+        request.auth,
+        path_id(subscription_id, "subscription"),
+        read_instant(start, "cycle_start"),
+    )
+    return answer(bill)
+
+
+@post("/cycles/close-due", status_code=200, guards=[requires("write")])
+async def post_close_due(request: Asked, service: Service) -> ClosedList:
+    """Close every cycle whose grace period has passed."""
+    items = [answer(bill) async for bill in close_due(service, request.auth)]
+    return ClosedList(len(items), items)
+
+
+@get("/invoices", guards=[requires("read")])
+async def list_invoices(
+    request: Asked,
+    service: Service,
+    customer_id: str | None = None,
+    subscription_id: str | None = None,
+    status: Status | None = None,
+    page_number: PageNumber = 0,
+    page_size: PageSize = PAGE_SIZE,
+) -> InvoiceList:
+    """Invoices, newest first."""
+    rows = page(page_number, page_size)
+    where = (customer_id, subscription_id, status, rows.size, rows.offset)
+    found = await service.pool.fetch(SQL["invoices"], request.auth.tenant_id, *where)
+    bills = [Bill(msgspec.json.decode(row["document"], type=Document), row["status"]) for row in found]
+    return InvoiceList([answer(bill) for bill in bills])
+
+
+@get("/invoices/{invoice_id:str}", guards=[requires("read")])
+async def get_invoice(request: Asked, service: Service, invoice_id: FromPath[str]) -> dict[str, Any]:
+    """One invoice."""
+    async with service.pool.acquire() as connection:
+        return answer(await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice")))
+
+
+ROUTER = Router(
+    "/",
+    route_handlers=[get_estimate, post_close_cycle, post_close_due, list_invoices, get_invoice],
+    tags=["Invoices"],
+)

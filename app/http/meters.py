@@ -1,0 +1,198 @@
+"""Meters: declare, read, describe, archive."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from asyncpg import Record
+from litestar import Router, delete, get, patch, post
+from litestar.params import FromPath
+
+from app.http.auth import requires
+from app.http.reading import (
+    PAGE_SIZE,
+    Asked,
+    PageNumber,
+    PageSize,
+    members,
+    page,
+    path_id,
+    raw,
+)
+from app.identity import new_id
+from app.limits import DESCRIPTION_MAX_CHARS, TEXT_MAX_CHARS
+from app.service import Service
+from app.transaction import transaction
+from domain import instant
+from domain.aggregation import InvalidAggregation, read_aggregation
+from domain.errors import Invalid, NotFound
+from domain.event import EVENT_NAME_MAX_CHARS
+from domain.filter import InvalidFilter, read_filter, write_filter
+from domain.meter import Meter
+from projections.log_reader import Database
+from projections.statements import load
+
+SQL = load("app.sql", "catalog.sql")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX_CHARS)]
+Description = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_MAX_CHARS)]
+
+
+class MeterCreate(msgspec.Struct):
+    """A meter to declare. ``filter`` is a conjunction of conditions; without it every event of the name counts."""
+
+    name: Annotated[Name, msgspec.Meta(examples=["Tokens"])]
+    event_name: Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_NAME_MAX_CHARS, examples=["llm.completion"])]
+    aggregation: Annotated[dict[str, Any], msgspec.Meta(examples=[{"type": "sum", "key": "tokens"}])]
+    measurement_unit: Annotated[Name, msgspec.Meta(examples=["token"])]
+    description: Description | None = None
+    filter: dict[str, Any] | None = None
+
+
+class MeterUpdate(msgspec.Struct):
+    """What people read of a meter. What it counts never changes."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    measurement_unit: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class MeterAnswer(msgspec.Struct):
+    """A meter."""
+
+    id: str
+    business_id: str
+    name: str
+    event_name: str
+    aggregation: Any
+    measurement_unit: str
+    created_at: str
+    updated_at: str
+    description: str | None
+    filter: Any
+
+
+class MeterList(msgspec.Struct):
+    """A page of meters, newest first."""
+
+    items: list[MeterAnswer]
+
+
+def answer(tenant_id: str, row: Record) -> MeterAnswer:
+    """A row of the read model on the wire."""
+    return MeterAnswer(
+        id=row["meter_id"],
+        business_id=tenant_id,
+        name=row["name"],
+        event_name=row["event_name"],
+        aggregation=raw(row["aggregation"]),
+        measurement_unit=row["measurement_unit"],
+        created_at=instant.text(row["created_at"]),
+        updated_at=instant.text(row["updated_at"]),
+        description=row["description"],
+        filter=raw(row["filter"]) if row["filter"] else None,
+    )
+
+
+async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Record:
+    """The read model's row. Raises ``NotFound``."""
+    row = await database.fetchrow(SQL["meter"], tenant_id, meter_id)
+    if row is None:
+        raise NotFound("meter", meter_id)
+    return row
+
+
+@post("/meters", status_code=201, guards=[requires("write")])
+async def create_meter(request: Asked, service: Service, data: MeterCreate) -> MeterAnswer:
+    """Declare a meter. It counts everything the log holds, also from before."""
+    exact = members(request)
+    try:
+        aggregation = read_aggregation(exact["aggregation"])
+        stated = exact.get("filter")
+        text = "" if stated is None else msgspec.json.encode(write_filter(read_filter(stated))).decode()
+    except (InvalidAggregation, InvalidFilter) as error:
+        raise Invalid(error.field, error.rule) from None
+    meter_id = new_id("mtr")
+    async with transaction(service, request.auth, "meter.create") as running:
+        running.add(
+            Meter.create(
+                meter_id,
+                name=data.name,
+                event_name=data.event_name,
+                aggregation=aggregation,
+                filter=text,
+                measurement_unit=data.measurement_unit,
+                description=data.description,
+                at=running.now,
+            )
+        )
+    return await get_answer(service, request.auth.tenant_id, meter_id)
+
+
+async def get_answer(service: Service, tenant_id: str, meter_id: str) -> MeterAnswer:
+    """The meter as it now stands."""
+    async with service.pool.acquire() as connection:
+        return answer(tenant_id, await find_meter(connection, tenant_id, meter_id))
+
+
+@get("/meters", guards=[requires("read")])
+async def list_meters(
+    request: Asked,
+    service: Service,
+    archived: bool = False,
+    page_number: PageNumber = 0,
+    page_size: PageSize = PAGE_SIZE,
+) -> MeterList:
+    """Meters, newest first; archived ones only when asked for."""
+    rows = page(page_number, page_size)
+    tenant_id = request.auth.tenant_id
+    found = await service.pool.fetch(SQL["meters"], tenant_id, archived, rows.size, rows.offset)
+    return MeterList([answer(tenant_id, row) for row in found])
+
+
+@get("/meters/{meter_id:str}", guards=[requires("read")])
+async def get_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> MeterAnswer:
+    """One meter."""
+    return await get_answer(service, request.auth.tenant_id, path_id(meter_id, "meter"))
+
+
+@patch("/meters/{meter_id:str}", guards=[requires("write")])
+async def update_meter(request: Asked, service: Service, meter_id: FromPath[str], data: MeterUpdate) -> MeterAnswer:
+    """Change name, unit or description. Other fields are refused: a change there is a new meter."""
+    for fixed in ("event_name", "aggregation", "filter"):
+        if fixed in members(request):
+            raise Invalid(fixed, "never changes; declare a new meter", "METER_FIELD_FIXED")
+    meter_id = path_id(meter_id, "meter")
+    async with transaction(service, request.auth, "meter.describe") as running:
+        meter = await running.get(Meter, meter_id)
+        meter.describe(
+            name=meter.name if data.name is msgspec.UNSET else data.name,
+            measurement_unit=(
+                meter.measurement_unit if data.measurement_unit is msgspec.UNSET else data.measurement_unit
+            ),
+            description=meter.description if data.description is msgspec.UNSET else data.description,
+            at=running.now,
+        )
+    return await get_answer(service, request.auth.tenant_id, meter_id)
+
+
+@delete("/meters/{meter_id:str}", guards=[requires("write")])
+async def archive_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> None:
+    """Stop counting; the history stays."""
+    async with transaction(service, request.auth, "meter.archive") as running:
+        (await running.get(Meter, path_id(meter_id, "meter"))).archive(running.now)
+
+
+@post("/meters/{meter_id:str}/unarchive", status_code=200, guards=[requires("write")])
+async def unarchive_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> None:
+    """Count again what is recorded from now on."""
+    async with transaction(service, request.auth, "meter.unarchive") as running:
+        (await running.get(Meter, path_id(meter_id, "meter"))).unarchive(running.now)
+
+
+ROUTER = Router(
+    "/",
+    route_handlers=[create_meter, list_meters, get_meter, update_meter, archive_meter, unarchive_meter],
+    tags=["Meters"],
+)

@@ -1,0 +1,93 @@
+"""Errors on the wire: always ``{"code", "message"}``, and a status that the wire contract gives that class."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import asyncpg
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from app.ingest.problem import BodyProblem
+from app.projecting import NotProjected
+from domain.errors import Conflict, Gone, Invalid, NotFound, Refusal
+
+LOG = logging.getLogger("taximeter.http")
+
+STATUS: dict[type[Refusal], int] = {Invalid: 422, NotFound: 404, Conflict: 409, Gone: 410, NotProjected: 503}
+
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "BODY_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "INVALID_FIELD",
+}
+
+
+def problem(status: int, code: str, message: str, **more: Any) -> Response[dict[str, Any]]:
+    """An error answer. A lasting 409 tells the SDKs not to try again."""
+    headers = {"x-should-retry": "false"} if status == 409 else {}
+    if status == 503:
+        headers["retry-after"] = "1"
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    content = {"code": code, "message": message, **more}
+    return Response(content, status_code=status, headers=headers, media_type="application/json")
+
+
+def refused(_: Request[Any, Any, Any], error: Refusal) -> Response[dict[str, Any]]:
+    """A command that the domain refused."""
+    return problem(STATUS[type(error)], error.code, error.message)
+
+
+def bad_body(_: Request[Any, Any, Any], error: BodyProblem) -> Response[dict[str, Any]]:
+    """A batch that is none."""
+    return problem(error.status, error.code, error.message)
+
+
+def invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
+    """A field of the body, the query or the path that broke its declared rule: all of them, in one sentence."""
+    items = error.extra if isinstance(error.extra, list) else []
+    parts = [f"{item.get('key') or item.get('source', 'body')}: {item['message']}" for item in items]
+    return problem(422, "INVALID_FIELD", "; ".join(parts) or error.detail)
+
+
+def refused_by_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    """No such route, no such method, a media type that is not read, a body that is no JSON."""
+    status = 422 if error.status_code == 400 else error.status_code
+    code = CODES.get(status, "ERROR")
+    return problem(status, code, error.detail)
+
+
+def unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """The database cannot be reached, or is too busy. Nothing was recorded; the same request may be sent again."""
+    LOG.warning("the database is not available: %s", error)
+    return problem(503, "DATABASE_UNAVAILABLE", "the database is not available; nothing was recorded, try again")
+
+
+def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A defect of ours: logged with its trace, told without it."""
+    LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "INTERNAL_ERROR", "the service failed; the failure is in its log")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Refusal: refused,
+    BodyProblem: bad_body,
+    ValidationException: invalid,
+    HTTPException: refused_by_framework,
+    asyncpg.PostgresConnectionError: unavailable,
+    asyncpg.CannotConnectNowError: unavailable,
+    asyncpg.TooManyConnectionsError: unavailable,
+    asyncpg.LockNotAvailableError: unavailable,
+    asyncpg.AdminShutdownError: unavailable,
+    asyncpg.InterfaceError: unavailable,
+    OSError: unavailable,
+    Exception: unexpected,
+}

@@ -1,0 +1,121 @@
+"""Reading what the routes share: ids in paths, pages, instants in queries, metadata of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from litestar import Request
+from litestar.params import Parameter
+
+from app.http.gate import JSON_STATE
+from app.http.raw_path import unquote_id
+from app.limits import (
+    METADATA_KEY_MAX_CHARS,
+    METADATA_MAX_PAIRS,
+    METADATA_VALUE_MAX_CHARS,
+    PAGE_OFFSET_MAX,
+    PAGE_SIZE_MAX,
+)
+from app.service import Caller
+from domain import instant, number
+from domain.errors import Invalid, NotFound
+
+Asked: TypeAlias = Request[Any, Caller, Any]
+"""A request behind the guard: ``request.auth`` is the caller."""
+
+PageNumber: TypeAlias = Annotated[int, Parameter(ge=0, le=PAGE_OFFSET_MAX, description="0-based")]
+PageSize: TypeAlias = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX)]
+PAGE_SIZE = 10
+"""The wire contract's default."""
+
+Metadata: TypeAlias = dict[str, str | int | float | bool]
+"""Notes on an object as the wire shows them. They are read exactly with ``metadata_text``, never through floats."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows ``offset`` to ``offset + size``."""
+
+    size: int
+    offset: int
+
+
+def page(page_number: int, page_size: int) -> Page:
+    """The rows of a page. Raises ``Invalid`` past the depth that is read."""
+    offset = page_number * page_size
+    if offset > PAGE_OFFSET_MAX:
+        raise Invalid("page_number", f"pages end at row {PAGE_OFFSET_MAX}; narrow the question instead")
+    return Page(page_size, offset)
+
+
+def path_id(value: str, what: str) -> str:
+    """An id out of the path. What cannot be the id of anything is not found."""
+    try:
+        return unquote_id(value)
+    except ValueError:
+        raise NotFound(what, value) from None
+
+
+def read_instant(value: str | None, field: str) -> datetime | None:
+    """An instant of a query or a body. Raises ``Invalid``."""
+    if value is None:
+        return None
+    try:
+        # A plus sign of an offset arrives as a space where a client did not encode it.
+        return instant.parse(value)
+    except instant.InvalidInstant as error:
+        raise Invalid(field, str(error)) from None
+
+
+def members(request: Asked) -> Mapping[str, Any]:
+    """The body's members, numbers as exact decimals; empty when there was no body."""
+    found: Mapping[str, Any] = request.scope["state"].get(JSON_STATE, {})
+    return found
+
+
+def metadata_text(request: Asked, kept: str = "{}") -> str:
+    """The body's ``metadata`` as JSON text, its numbers digit by digit; ``kept`` when there is none.
+
+    Raises ``Invalid`` when it is no flat map within the wire contract's limits.
+    """
+    value = members(request).get("metadata")
+    if value is None:
+        return kept
+    if not isinstance(value, dict):
+        raise Invalid("metadata", "must be an object")
+    if len(value) > METADATA_MAX_PAIRS:
+        raise Invalid("metadata", f"at most {METADATA_MAX_PAIRS} pairs")
+    return msgspec.json.encode({key: _metadata_value(key, item) for key, item in value.items()}).decode()
+
+
+def _metadata_value(key: str, value: object) -> str | bool | msgspec.Raw:
+    field = f"metadata.{key[:METADATA_KEY_MAX_CHARS]}"
+    if len(key) > METADATA_KEY_MAX_CHARS:
+        raise Invalid(field, f"a key has at most {METADATA_KEY_MAX_CHARS} characters")
+    if isinstance(value, str):
+        if len(value) > METADATA_VALUE_MAX_CHARS:
+            raise Invalid(field, f"a value has at most {METADATA_VALUE_MAX_CHARS} characters")
+        return value
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Decimal):
+        try:
+            return exact_number(value)
+        except number.InvalidNumber as error:
+            raise Invalid(field, str(error)) from None
+    raise Invalid(field, "must be a string, a number or a boolean")
+
+
+def exact_number(value: Decimal) -> msgspec.Raw:
+    """A number for a JSON answer, in all its digits. Raises ``number.InvalidNumber`` past the limits."""
+    return msgspec.Raw(number.plain(number.parse_json(str(value))).encode())
+
+
+def raw(text: str) -> msgspec.Raw:
+    """Stored JSON text for an answer, as it is."""
+    return msgspec.Raw(text.encode())

@@ -1,0 +1,116 @@
+"""Recording a request's events: the accepted window, then the log, then the projector's doorbell."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from app.event_log import Receipt, Rejected, append_usage, reject
+from app.ingest.decode import Decoded
+from app.ingest.problem import EventProblem, RejectedEvent
+from app.service import Caller, Service
+from domain import instant
+from domain.event import UsageEvent
+from domain.tenant import Rules, Settings, rules_in_force
+from projections.log_reader import Database, head
+from projections.statements import load
+
+SQL = load("app.sql", "catalog.sql")
+
+
+class Refused(Exception):
+    """A batch with bad events, nothing of it stored; every problem of every one of them."""
+
+    def __init__(self, problems: list[EventProblem]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
+
+
+async def record(service: Service, caller: Caller, decoded: Decoded, *, skip_invalid: bool) -> Receipt:
+    """Record a batch. Returns when it is durable.
+
+    Raises ``Refused`` when an event is bad, unless ``skip_invalid``: then the good ones are recorded and the bad ones
+    kept beside the log.
+    """
+    async with service.pool.acquire() as connection:
+        now = service.clock()
+        rules = await rules_of(connection, service, caller.tenant_id)
+        events, rejected = window(decoded, rules, now)
+        if rejected and not skip_invalid:
+            raise Refused([problem for event in rejected for problem in event.problems])
+        kept = [_kept(event) for event in rejected]
+        if not events:
+            await reject(connection, caller.tenant_id, kept, now)
+            return Receipt(0, 0, [], (await head(connection, caller.tenant_id)).position)
+        return await append_usage(connection, caller.tenant_id, events, now, kept)
+
+
+async def rules_of(database: Database, service: Service, tenant_id: str) -> Rules:
+    """The settings in force for a tenant."""
+    text = await database.fetchval(SQL["settings"], tenant_id)
+    if text is None:
+        return service.rules
+    return rules_in_force(msgspec.json.decode(text, type=Settings), service.rules)
+
+
+def window(decoded: Decoded, rules: Rules, now: datetime) -> tuple[list[UsageEvent], list[RejectedEvent]]:
+    """The events inside the accepted window, and all that are refused, in the order of the batch."""
+    events: list[UsageEvent] = []
+    rejected = list(decoded.rejected)
+    for index, event in decoded.events:
+        problem = _outside(index, event, rules, now)
+        if problem is None:
+            events.append(event)
+        else:
+            text = msgspec.json.encode(event_members(event)).decode()
+            rejected.append(RejectedEvent(index, event.event_id, text, (problem,)))
+    rejected.sort(key=lambda event: event.index)
+    return events, rejected
+
+
+def _outside(index: int, event: UsageEvent, rules: Rules, now: datetime) -> EventProblem | None:
+    if event.timestamp is None:
+        return None
+    if rules.event_ahead_max is not None and event.timestamp - now > rules.event_ahead_max:
+        limit = instant.duration_text(rules.event_ahead_max)
+        code, rule = "TIMESTAMP_TOO_NEW", f"lies more than {limit} ahead"
+    elif rules.event_age_max is not None and now - event.timestamp > rules.event_age_max:
+        limit = instant.duration_text(rules.event_age_max)
+        code, rule = "TIMESTAMP_TOO_OLD", f"is older than {limit}"
+    else:
+        return None
+    message = f"timestamp {rule}; it is now {instant.text(now)}"
+    return EventProblem(index, event.event_id, "timestamp", code, message)
+
+
+def event_members(event: UsageEvent) -> dict[str, object]:
+    """An event as JSON members, its metadata as it was sent."""
+    members: dict[str, object] = {
+        "event_id": event.event_id,
+        "customer_id": event.customer_id,
+        "event_name": event.event_name,
+    }
+    if event.timestamp is not None:
+        members["timestamp"] = instant.text(event.timestamp)
+    if event.metadata:
+        members["metadata"] = msgspec.Raw(event.metadata.encode())
+    return members
+
+
+def _kept(event: RejectedEvent) -> Rejected:
+    problems = [problem_members(problem) for problem in event.problems]
+    # What is no valid text for the database (NUL, lone surrogates) is kept with replacement characters.
+    content = event.text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return Rejected(event.index, event.event_id, None, "invalid", msgspec.json.encode(problems).decode(), content)
+
+
+def problem_members(problem: EventProblem) -> dict[str, object]:
+    """A problem on the wire."""
+    return {
+        "index": problem.index,
+        "event_id": problem.event_id,
+        "field": problem.field,
+        "code": problem.code,
+        "message": problem.message,
+    }

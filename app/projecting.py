@@ -1,0 +1,126 @@
+"""Keeping the read models close behind the log: the projector's loop, its doorbell, and waiting for a position."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import asyncpg
+
+from app.limits import WAIT_FOR_POSITION_SECONDS
+from app.service import Service
+from domain.errors import Refusal
+from projections.log_reader import Database
+from projections.quantities import lagging, project_page, projected_position
+
+LOG = logging.getLogger("taximeter.projector")
+
+DOORBELL = "taximeter_doorbell"
+"""The channel on which ingest says that there is something to project. A lost ring costs a second, nothing else."""
+
+SWEEP_SECONDS = 1.0
+"""How long the projector waits for a ring before it looks by itself."""
+
+POLL_SECONDS = 0.02
+"""How often `at_least` looks again; a poll is one read by primary key."""
+
+RETRY_SECONDS = 1.0
+"""The pause after the database was lost."""
+
+
+class NotProjected(Refusal):
+    """The read models did not get as far as was asked in time; asking again later is right."""
+
+
+async def wait_for(database: Database, tenant_id: str, position: int) -> None:
+    """Return when the tenant's quantities are at ``position`` or past it. Raises ``NotProjected`` after a while."""
+    deadline = asyncio.get_running_loop().time() + WAIT_FOR_POSITION_SECONDS
+    while await projected_position(database, tenant_id) < position:
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotProjected(
+                "NOT_PROJECTED_YET",
+                f"position {position} is not projected after {WAIT_FOR_POSITION_SECONDS} s; is a projector running?",
+            )
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def project_all(service: Service) -> int:
+    """Fold everything that the log is ahead, fairly: a page of each tenant in turn. The number of pages."""
+    pages = 0
+    async with service.pool.acquire() as connection:
+        while tenants := [row.tenant_id for row in await lagging(connection)]:
+            moved = [await project_page(connection, tenant_id) for tenant_id in tenants]
+            pages += sum(moved)
+            if not any(moved):
+                break  # Other projectors have these tenants.
+    return pages
+
+
+async def run_projector(service: Service, dsn: str, stop: asyncio.Event) -> None:
+    """Project until ``stop`` is set, woken by the doorbell or by the sweep; a lost database is waited for."""
+    while not stop.is_set():
+        try:
+            await _listen_and_project(service, dsn, stop)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            LOG.warning("the projector lost the database (%s) and tries again", error)
+            await _pause(stop, RETRY_SECONDS)
+
+
+async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event) -> None:
+    rung = asyncio.Event()
+    listener = await asyncpg.connect(dsn, server_settings={"application_name": "taximeter projector"})
+    try:
+        await listener.add_listener(DOORBELL, lambda *_: rung.set())
+        while not stop.is_set():
+            rung.clear()
+            await project_all(service)
+            await _wait_any(rung, stop, SWEEP_SECONDS)
+    finally:
+        await listener.close()
+
+
+async def _wait_any(first: asyncio.Event, second: asyncio.Event, seconds: float) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in (first, second)]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+class Doorbell:
+    """Rings for the projector after appends, at most once per ``PAUSE_SECONDS`` however many there are.
+
+    A NOTIFY takes a lock of the whole server while it commits, so it stays out of the append's transaction.
+    """
+
+    PAUSE_SECONDS = 0.02
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._ringing: asyncio.Task[None] | None = None
+        self._again = False
+
+    def ring(self) -> None:
+        """Say that there is something to project; returns at once."""
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.get_running_loop().create_task(self._ring())
+        else:
+            self._again = True
+
+    async def _ring(self) -> None:
+        while True:
+            self._again = False
+            try:
+                await self._service.pool.execute(f"notify {DOORBELL}")
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                LOG.info("the doorbell did not ring (%s); the sweep finds the work", error)
+            await asyncio.sleep(self.PAUSE_SECONDS)
+            if not self._again:
+                return

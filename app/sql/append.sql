@@ -1,0 +1,27 @@
+-- Appending to the log. The functions are in migrations/0001_log.sql.
+
+-- name: lock_head
+select position, digest, recorded_at from log.lock_head($1);
+
+-- name: append_usage
+select * from log.append_usage($1, $2, $3, $4, $5, $6);
+
+-- name: append_domain
+select * from log.append_domain($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: stored_events
+-- The stored originals of ids that a newcomer uses again.
+select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
+  from log.event_key k
+  join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
+ where k.tenant_id = $1 and k.event_id = any($2::text[]);
+
+-- name: reject
+insert into kept.rejected_event (
+  tenant_id, batch, ordinal, event_id, customer_id, reason, problems, content, recorded_at)
+select $1, $2, r.ordinal, r.event_id, r.customer_id, r.reason, r.problems, r.content, $3
+  from unnest($4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+       as r (ordinal, event_id, customer_id, reason, problems, content);
+
+-- name: ensure_partition
+select log.ensure_partition($1);

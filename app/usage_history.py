@@ -1,0 +1,144 @@
+"""The usage history of a subscription: per cycle, what each meter consumed and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from app.billing import find_bill, opened_subscription
+from app.service import Caller, Service
+from domain import instant, number
+from domain.errors import NotFound
+from domain.price import MeterPrice
+from domain.product import Product
+from domain.rating import Line, LineKind, rate
+from domain.subscription import OpenedCycle, Subscription
+from projections.log_reader import Database, aggregate
+from projections.rating_facts import cycle_facts
+from projections.statements import load
+
+SQL = load("app.sql", "catalog.sql")
+
+
+class MeterUse(msgspec.Struct):
+    """One meter in one period. ``total_price`` is whole minor units."""
+
+    id: str
+    name: str
+    currency: str
+    consumed_units: str
+    free_threshold: int | str
+    chargeable_units: str
+    price_per_unit: str
+    total_price: int
+
+
+class Period(msgspec.Struct):
+    """One cycle."""
+
+    start_date: str
+    end_date: str
+    meters: list[MeterUse]
+
+
+async def usage_history(
+    service: Service,
+    caller: Caller,
+    subscription_id: str,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    meter_id: str | None,
+    limit: int,
+    offset: int,
+) -> list[Period]:
+    """The cycles that touch ``[since, until]``, newest first: a closed one as invoiced, an open one as of now.
+
+    Raises ``NotFound`` for an unknown subscription or meter.
+    """
+    async with (
+        service.pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        subscription, position = await opened_subscription(service, connection, caller, subscription_id)
+        if meter_id is not None and not await connection.fetch(SQL["meter"], caller.tenant_id, meter_id):
+            raise NotFound("meter", meter_id)
+        cycles = [
+            cycle
+            for cycle in reversed(subscription.cycles)
+            if (since is None or cycle.end > since) and (until is None or cycle.start <= until)
+        ]
+        history = _History(connection, caller.tenant_id, subscription, position, meter_id)
+        await history.load()
+        return [await history.period(cycle) for cycle in cycles[offset : offset + limit]]
+
+
+class _History:
+    """The products and meters of one subscription, read once for all of its periods."""
+
+    def __init__(
+        self,
+        database: Database,
+        tenant_id: str,
+        subscription: Subscription,
+        position: int,
+        meter_id: str | None,
+    ) -> None:
+        self._database = database
+        self._tenant_id = tenant_id
+        self._subscription = subscription
+        self._position = position
+        self._meter_id = meter_id
+        self._products: dict[str, Product] = {}
+        self._names: Mapping[str, str] = {}
+
+    async def load(self) -> None:
+        """Read the products as known at the position, and the names of their meters."""
+        for item in self._subscription.items:
+            product = await aggregate(self._database, self._tenant_id, Product, item.product_id, up_to=self._position)
+            assert product is not None, "a subscription's products were recorded before it"
+            self._products[item.product_id] = product
+        prices = [version.price for product in self._products.values() for version in product.versions]
+        meter_ids = list({meter.meter_id for price in prices for meter in price.meters})
+        rows = await self._database.fetch(SQL["meters_by_id"], self._tenant_id, meter_ids)
+        self._names = {row["meter_id"]: row["name"] for row in rows}
+
+    async def period(self, cycle: OpenedCycle) -> Period:
+        """One cycle's usage lines."""
+        lines = await self._lines(cycle)
+        return Period(
+            start_date=instant.text(cycle.start),
+            end_date=instant.text(cycle.end),
+            meters=[
+                self._use(cycle, line)
+                for line in lines
+                if line.kind is LineKind.usage and self._meter_id in (None, line.meter_id)
+            ],
+        )
+
+    async def _lines(self, cycle: OpenedCycle) -> Sequence[Line]:
+        if cycle.invoice_id is not None:
+            return (await find_bill(self._database, self._tenant_id, cycle.invoice_id)).document.lines
+        facts = await cycle_facts(self._database, self._tenant_id, self._subscription, cycle, self._position)
+        return rate(facts).lines
+
+    def _use(self, cycle: OpenedCycle, line: Line) -> MeterUse:
+        price = self._price(cycle, line)
+        chargeable = number.plus(number.parse_plain(line.paid_units), number.parse_plain(line.credit_units))
+        threshold = price.free_threshold
+        return MeterUse(
+            id=price.meter_id,
+            name=self._names[price.meter_id],
+            currency=self._subscription.currency,
+            consumed_units=line.consumed_units,
+            free_threshold=threshold if "." in threshold else int(threshold),
+            chargeable_units=number.plain(chargeable),
+            price_per_unit=line.price_per_unit,
+            total_price=line.amount,
+        )
+
+    def _price(self, cycle: OpenedCycle, line: Line) -> MeterPrice:
+        meters = self._products[line.product_id].price_at(cycle.start).meters
+        return next(meter for meter in meters if meter.meter_id == line.meter_id)

@@ -1,0 +1,116 @@
+"""The hash chain of a tenant's log: leaves, Merkle roots, commit headers and digests.
+
+Every byte layout here is for ever. A new layout gets a new version tag beside the old one.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+import msgspec
+
+from domain import instant
+
+DIGEST_BYTES = 32
+GENESIS = bytes(DIGEST_BYTES)
+"""The digest before a tenant's first commit."""
+
+COMMIT_TAG = b"taximeter.commit.v1"
+FACT_VERSION = 1
+
+_LEAF = b"\x00"
+_NODE = b"\x01"
+_LENGTH = struct.Struct(">I")
+_FACT_HEADER = struct.Struct(">BIqII")
+_SPAN = struct.Struct(">qqq")
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One append to the log: positions ``first_position`` to ``last_position``, sealed at ``recorded_at``."""
+
+    tenant_id: str
+    kind: str
+    first_position: int
+    last_position: int
+    recorded_at: datetime
+    root: bytes
+    origin: bytes
+    digest: bytes
+
+
+def leaf(content: bytes) -> bytes:
+    """The hash of one event's canonical bytes (RFC 9162 section 2.1.1: a leaf is prefixed with 0x00)."""
+    return sha256(_LEAF + content).digest()
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """The root over hashed leaves as RFC 9162 defines it.
+
+    Joining neighbours level by level and carrying an odd last node up unchanged gives the same tree as the RFC's
+    recursive split at the largest power of two. Raises ``ValueError`` when there is no leaf: no commit is empty.
+    """
+    if not leaves:
+        raise ValueError("a Merkle tree needs at least one leaf")
+    level = list(leaves)
+    while len(level) > 1:
+        joined = [sha256(_NODE + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
+        if len(level) % 2:
+            joined.append(level[-1])
+        level = joined
+    return level[0]
+
+
+def root_of(contents: Iterable[bytes]) -> bytes:
+    """The Merkle root of events given by their canonical bytes, in position order."""
+    return merkle_root([sha256(_LEAF + content).digest() for content in contents])
+
+
+def canonical_fact(originator_id: str, originator_version: int, kind: str, state: bytes) -> bytes:
+    """The canonical bytes of a domain event: version, lengths and version number, then the three bodies."""
+    stream, name = originator_id.encode(), kind.encode()
+    header = _FACT_HEADER.pack(FACT_VERSION, len(stream), originator_version, len(name), len(state))
+    return b"".join((header, stream, name, state))
+
+
+def header(
+    *, kind: str, tenant_id: str, first: int, last: int, recorded_at: datetime, root: bytes, origin: bytes
+) -> bytes:
+    """The bytes of a commit that its digest covers; ``log.header`` builds the same in the database."""
+    name, tenant = kind.encode(), tenant_id.encode()
+    return b"".join(
+        (
+            COMMIT_TAG,
+            _LENGTH.pack(len(name)),
+            name,
+            _LENGTH.pack(len(tenant)),
+            tenant,
+            _SPAN.pack(first, last, instant.micros(recorded_at)),
+            root,
+            _LENGTH.pack(len(origin)),
+            origin,
+        )
+    )
+
+
+def extend(previous: bytes, commit_header: bytes) -> bytes:
+    """The digest of a commit: SHA-256 over the digest before it and its header."""
+    return sha256(previous + commit_header).digest()
+
+
+def digest_of(previous: bytes, commit: Commit) -> bytes:
+    """What ``commit.digest`` has to be, given the digest of the commit before it."""
+    return extend(
+        previous,
+        header(
+            kind=commit.kind,
+            tenant_id=commit.tenant_id,
+            first=commit.first_position,
+            last=commit.last_position,
+            recorded_at=commit.recorded_at,
+            root=commit.root,
+            origin=commit.origin,
+        ),
+    )

@@ -1,0 +1,93 @@
+"""Usage events: what one holds, the limits of its fields, its canonical bytes and its stored metadata."""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+EVENT_ID_MAX_CHARS = 512
+"""Characters of an event id. The key (tenant, event_id) is unique for ever and lives in a PostgreSQL btree,
+whose rows hold at most 2,704 bytes. A character takes up to 4 bytes in UTF-8: 2,048 bytes here leave room
+for the tenant."""
+
+CUSTOMER_ID_MAX_CHARS = 256
+"""Characters of a customer id. An index over tenant, customer, event name and time has to hold both texts
+in one btree row of 2,704 bytes: 256 characters are at most 1,024 bytes, so two of them leave over 600 for
+the rest."""
+
+EVENT_NAME_MAX_CHARS = 256
+"""Characters of an event name; the reason is that of ``CUSTOMER_ID_MAX_CHARS``."""
+
+METADATA_MAX_KEYS = 50
+"""Keys of one event's metadata: the wire contract's limit."""
+
+METADATA_KEY_MAX_CHARS = 100
+"""Characters of a metadata key: the wire contract's limit for events."""
+
+METADATA_VALUE_MAX_CHARS = 500
+"""Characters of a metadata value that is a string: the wire contract's limit."""
+
+CANONICAL_VERSION = 1
+"""The version of the layout that ``canonical`` writes, and its first byte."""
+
+_HEADER = struct.Struct(">BIIIqI")
+
+
+class UsageEvent(msgspec.Struct, frozen=True, gc=False):
+    """One usage event as it was sent.
+
+    ``timestamp`` is the instant at which the usage happened, an aware UTC datetime; None means that none
+    was sent, and then the log fills in the moment of recording. ``metadata`` is the raw JSON text of the
+    object, character for character as sent, or "" when none was sent.
+    """
+
+    event_id: str
+    event_name: str
+    customer_id: str
+    timestamp: datetime | None
+    metadata: str
+
+
+def canonical(event_id: str, event_name: str, customer_id: str, timestamp_micros: int, metadata: str) -> bytes:
+    """The canonical bytes of a recorded usage event: what the log's Merkle leaf covers.
+
+    Layout version 1, for ever. All integers are big-endian; a length counts bytes of UTF-8:
+
+    | bytes | field |
+    | --- | --- |
+    | 1 | layout version, 1 |
+    | 4 | length of event_id, unsigned |
+    | 4 | length of event_name, unsigned |
+    | 4 | length of customer_id, unsigned |
+    | 8 | timestamp, microseconds since 1970-01-01T00:00:00Z, signed |
+    | 4 | length of metadata, unsigned |
+    | … | event_id, event_name, customer_id, metadata, in this order, without separators |
+
+    The lengths make it injective: two events that differ in any field differ in their bytes. Nothing is
+    checked here; text that has no UTF-8 (a lone surrogate) raises ``UnicodeEncodeError``.
+    """
+    identity, name = event_id.encode(), event_name.encode()
+    customer, extra = customer_id.encode(), metadata.encode()
+    header = _HEADER.pack(CANONICAL_VERSION, len(identity), len(name), len(customer), timestamp_micros, len(extra))
+    return b"".join((header, identity, name, customer, extra))
+
+
+# ``float_hook`` is given the literal's own text, so no binary float ever exists; integers decode to exact
+# ints.
+_METADATA = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def read_metadata(text: str) -> dict[str, str | bool | Decimal]:
+    """The values of stored metadata; numbers are the exact decimals of their text, "" is ``{}``.
+
+    Meant for text that was accepted at the door. Anything that is not a JSON object raises
+    ``msgspec.DecodeError``.
+    """
+    if not text:
+        return {}
+    values = _METADATA.decode(text)
+    return {key: Decimal(value) if type(value) is int else value for key, value in values.items()}

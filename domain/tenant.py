@@ -1,0 +1,121 @@
+"""The tenant: one business, its settings and its API keys."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+import msgspec
+
+from domain.aggregate import Root
+from domain.errors import Conflict, NotFound
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant may decide for itself. Durations are microseconds; ``None`` lifts the limit.
+
+    A field that the tenant never set is ``UNSET`` and follows the service's own setting.
+    """
+
+    event_ahead_max: int | msgspec.UnsetType | None = msgspec.UNSET
+    event_age_max: int | msgspec.UnsetType | None = msgspec.UNSET
+    close_grace: int | msgspec.UnsetType = msgspec.UNSET
+    number_prefix: str | msgspec.UnsetType = msgspec.UNSET
+    company: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings in force: a tenant's own where it has them, else the service's."""
+
+    event_ahead_max: timedelta | None
+    event_age_max: timedelta | None
+    close_grace: timedelta
+    number_prefix: str
+    company: dict[str, str]
+
+
+def duration_of(setting: int | None) -> timedelta | None:
+    """A stored duration of so many microseconds; ``None`` stays ``None``."""
+    return None if setting is None else timedelta(microseconds=setting)
+
+
+def rules_in_force(settings: Settings, default: Rules) -> Rules:
+    """The tenant's settings over the service's."""
+    unset = msgspec.UNSET
+    ahead, age, grace = settings.event_ahead_max, settings.event_age_max, settings.close_grace
+    return Rules(
+        event_ahead_max=default.event_ahead_max if ahead is unset else duration_of(ahead),
+        event_age_max=default.event_age_max if age is unset else duration_of(age),
+        close_grace=default.close_grace if grace is unset else timedelta(microseconds=grace),
+        number_prefix=default.number_prefix if settings.number_prefix is unset else settings.number_prefix,
+        company=default.company if settings.company is unset else settings.company,
+    )
+
+
+class Tenant(Root):
+    """A business. Its stream records who could do what, and since when."""
+
+    TOPIC: ClassVar[str] = "tenant"
+
+    class Created(Root.Created):
+        """The tenant exists."""
+
+        TOPIC: ClassVar[str] = "tenant.created"
+
+    class KeyCreated(Root.Event):
+        """An API key was made; its secret is nowhere, its hash beside the log."""
+
+        TOPIC: ClassVar[str] = "api_key.created"
+        key_id: str
+        scope: str
+        name: str
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Add the key's id."""
+            aggregate.key_ids.add(self.key_id)
+
+    class KeyRevoked(Root.Event):
+        """An API key opens nothing any more."""
+
+        TOPIC: ClassVar[str] = "api_key.revoked"
+        key_id: str
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Drop the key's id."""
+            aggregate.key_ids.discard(self.key_id)
+
+    class SettingsChanged(Root.Event):
+        """The new whole of the tenant's own settings."""
+
+        TOPIC: ClassVar[str] = "tenant.settings_changed"
+        settings: Settings
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Write them."""
+            aggregate.settings = self.settings
+
+    def __init__(self) -> None:
+        self.key_ids: set[str] = set()
+        self.settings = Settings()
+
+    @classmethod
+    def create(cls, tenant_id: str, at: datetime) -> Self:
+        """The first event of a tenant's log."""
+        return cls._create(cls.Created, id=cls.stream(tenant_id), timestamp=at)
+
+    def create_key(self, key_id: str, scope: str, name: str, at: datetime) -> None:
+        """Record a new key. Raises ``Conflict`` when the id is taken."""
+        if key_id in self.key_ids:
+            raise Conflict("API_KEY_EXISTS", f"there is an API key '{key_id}' already")
+        self.trigger_event(self.KeyCreated, timestamp=at, key_id=key_id, scope=scope, name=name)
+
+    def revoke_key(self, key_id: str, at: datetime) -> None:
+        """Record that a key is revoked. Raises ``NotFound`` for one that does not open anything."""
+        if key_id not in self.key_ids:
+            raise NotFound("api_key", key_id)
+        self.trigger_event(self.KeyRevoked, timestamp=at, key_id=key_id)
+
+    def change_settings(self, settings: Settings, at: datetime) -> None:
+        """Replace the settings. Nothing happens when nothing differs."""
+        if settings != self.settings:
+            self.trigger_event(self.SettingsChanged, timestamp=at, settings=settings)

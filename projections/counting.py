@@ -1,0 +1,118 @@
+"""Folding usage events into summaries: the one place that asks which meter counts which event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+
+import msgspec
+from asyncpg import Record
+
+from domain.aggregation import EMPTY, Aggregation, Kind, Summary, combine, distinct_key, summary_of
+from domain.event import read_metadata
+from domain.filter import Filter, matches, read_filter
+
+HOUR = timedelta(hours=1)
+
+
+class CountedMeter(msgspec.Struct, frozen=True):
+    """What the fold needs of a meter. It counts from the log's first event on, but not inside its ``gaps``.
+
+    A gap holds the positions past an archiving up to the next unarchiving (``None`` while it lasts).
+    """
+
+    meter_id: str
+    event_name: str
+    aggregation: Aggregation
+    filter: Filter | None
+    created_position: int
+    gaps: tuple[tuple[int, int | None], ...] = ()
+
+    def counts_at(self, position: int) -> bool:
+        """Whether an event recorded at ``position`` is seen at all."""
+        return not any(since < position and (until is None or position <= until) for since, until in self.gaps)
+
+    @property
+    def needs_metadata(self) -> bool:
+        """A plain count never looks inside an event."""
+        return self.filter is not None or self.aggregation.key is not None
+
+
+def counted_meter(row: Record) -> CountedMeter:
+    """A row of the ``meter`` read model."""
+    until: list[int | None] = [*row["unarchived_positions"], None]
+    return CountedMeter(
+        meter_id=row["meter_id"],
+        event_name=row["event_name"],
+        aggregation=msgspec.json.decode(row["aggregation"], type=Aggregation),
+        filter=stored_filter(row["filter"]),
+        created_position=row["created_position"],
+        gaps=tuple(zip(row["archived_positions"], until, strict=False)),
+    )
+
+
+def stored_filter(text: str) -> Filter | None:
+    """The filter of its stored JSON text; none when empty. Its numbers are read exactly, from their digits."""
+    return read_filter(msgspec.json.Decoder(float_hook=Decimal).decode(text)) if text else None
+
+
+def hour_of(at: datetime) -> datetime:
+    """The hour (UTC) that holds an instant."""
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+class Fold:
+    """Summaries per meter, customer and hour, distinct values, and events without a usable value."""
+
+    def __init__(self) -> None:
+        self.summaries: dict[tuple[str, str, datetime], Summary] = {}
+        self.distinct: set[tuple[str, str, datetime, bytes]] = set()
+        self.unmeasured: list[tuple[str, int, str]] = []
+
+    def add(self, meters: Mapping[str, list[CountedMeter]], rows: Iterable[Record]) -> None:
+        """Count rows of usage events for the meters of their event name."""
+        for row in rows:
+            metadata: Mapping[str, str | bool | Decimal] | None = None
+            for meter in meters[row["event_name"]]:
+                if not meter.counts_at(row["position"]):
+                    continue
+                if metadata is None and meter.needs_metadata:
+                    metadata = read_metadata(row["metadata"])
+                self._count(meter, row, metadata or {})
+
+    def _count(self, meter: CountedMeter, row: Record, metadata: Mapping[str, str | bool | Decimal]) -> None:
+        if meter.filter is not None and not matches(meter.filter, metadata):
+            return
+        hour = hour_of(row["timestamp"])
+        key = (meter.meter_id, row["customer_id"], hour)
+        summary = summary_of(meter.aggregation, row["timestamp"], row["position"], metadata)
+        if summary.unmeasured:
+            self.unmeasured.append((meter.meter_id, row["position"], row["event_id"]))
+        elif meter.aggregation.type is Kind.unique:
+            self.distinct.add((*key, distinct_digest(meter.aggregation, metadata)))
+        before = self.summaries.get(key)
+        self.summaries[key] = summary if before is None else combine(before, summary)
+
+
+def distinct_digest(aggregation: Aggregation, metadata: Mapping[str, str | bool | Decimal]) -> bytes:
+    """The name under which a value is kept to count it once: the SHA-256 of its canonical bytes."""
+    assert aggregation.key is not None
+    return sha256(distinct_key(metadata[aggregation.key])).digest()
+
+
+def by_event_name(meters: Iterable[CountedMeter]) -> dict[str, list[CountedMeter]]:
+    """The meters that look at each event name."""
+    names: dict[str, list[CountedMeter]] = {}
+    for meter in meters:
+        names.setdefault(meter.event_name, []).append(meter)
+    return names
+
+
+def combined(summaries: Iterable[Summary]) -> Summary:
+    """All of them as one."""
+    result = EMPTY
+    for summary in summaries:
+        result = combine(result, summary)
+    return result

@@ -1,0 +1,129 @@
+"""Reading a tenant's log: its head, its commits, the streams of its aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar, cast
+
+import msgspec
+from asyncpg import Connection, Record
+from asyncpg.pool import PoolConnectionProxy
+from eventsourcing.persistence import StoredEvent
+
+from domain.aggregate import Fact, Root
+from domain.chain import GENESIS, Commit
+from domain.instant import EPOCH
+from projections.mapper import to_fact
+from projections.statements import load
+
+Database: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
+"""A connection, alone or out of a pool; its search path holds the read models."""
+
+SQL = load("projections.sql", "log.sql")
+END = 2**63 - 1
+"""Past every position that a bigint can hold."""
+
+AnyRoot = TypeVar("AnyRoot", bound=Root)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The last position of a tenant's log, the digest there and when it was recorded."""
+
+    position: int
+    digest: bytes
+    recorded_at: datetime
+
+
+EMPTY = Head(0, GENESIS, EPOCH)
+"""The head of a log that holds nothing yet."""
+
+
+class StoredCommit(msgspec.Struct, frozen=True):
+    """A commit and the batch that its usage rows are found by."""
+
+    commit: Commit
+    batch: Any
+
+
+async def head(database: Database, tenant_id: str) -> Head:
+    """The tenant's head; ``EMPTY`` before its first commit."""
+    row = await database.fetchrow(SQL["head"], tenant_id)
+    return EMPTY if row is None else Head(row["position"], row["digest"], row["recorded_at"])
+
+
+async def commits_after(
+    database: Database, tenant_id: str, position: int, *, up_to: int = END, limit: int
+) -> list[StoredCommit]:
+    """The commits past ``position`` that end by ``up_to``, in order."""
+    rows = await database.fetch(SQL["commits_after"], tenant_id, position, up_to, limit)
+    return [stored_commit(tenant_id, row) for row in rows]
+
+
+async def commits_before(database: Database, tenant_id: str, position: int, limit: int) -> list[StoredCommit]:
+    """The commits that end before ``position``, newest first."""
+    rows = await database.fetch(SQL["commits_before"], tenant_id, position, limit)
+    return [stored_commit(tenant_id, row) for row in rows]
+
+
+def stored_commit(tenant_id: str, row: Record) -> StoredCommit:
+    """A row of ``log.commit``."""
+    commit = Commit(
+        tenant_id=tenant_id,
+        kind=row["kind"],
+        first_position=row["first_position"],
+        last_position=row["last_position"],
+        recorded_at=row["recorded_at"],
+        root=row["root"],
+        origin=row["origin"],
+        digest=row["digest"],
+    )
+    return StoredCommit(commit, row["batch"])
+
+
+async def facts_of(
+    database: Database, tenant_id: str, stream: str, *, after_version: int = 0, up_to: int = END
+) -> list[Fact]:
+    """The events of one stream as known at position ``up_to``, in order."""
+    rows = await database.fetch(SQL["facts_of_stream"], tenant_id, stream, after_version, up_to)
+    return [to_fact(stored_event(row)) for row in rows]
+
+
+async def facts_after(
+    database: Database, tenant_id: str, position: int, *, up_to: int, limit: int
+) -> list[tuple[int, Fact]]:
+    """The domain events past ``position`` with their positions, in order."""
+    rows = await database.fetch(SQL["facts_after"], tenant_id, position, up_to, limit)
+    return [(cast("int", row["position"]), to_fact(stored_event(row))) for row in rows]
+
+
+async def last_version(database: Database, tenant_id: str, stream: str) -> int:
+    """The number of events in a stream."""
+    return cast("int", await database.fetchval(SQL["last_version"], tenant_id, stream))
+
+
+async def aggregate(
+    database: Database, tenant_id: str, kind: type[AnyRoot], object_id: str, *, up_to: int = END
+) -> AnyRoot | None:
+    """An aggregate as known at position ``up_to``, replayed from its stream; ``None`` when it is not there."""
+    return fold(kind, await facts_of(database, tenant_id, kind.stream(object_id), up_to=up_to))
+
+
+def fold(kind: type[AnyRoot], facts: Sequence[Fact]) -> AnyRoot | None:
+    """Apply the events of a stream one after another, from nothing."""
+    found: AnyRoot | None = None
+    for fact in facts:
+        found = fact.mutate(found)
+    if found is not None and not isinstance(found, kind):
+        raise TypeError(f"the stream of {found.id} is not one of {kind.TOPIC}")
+    return found
+
+
+def stored_event(row: Record) -> StoredEvent:
+    """A row of ``log.domain_event`` in the library's form."""
+    return StoredEvent(
+        originator_id=row["originator_id"],
+        originator_version=row["originator_version"],
+        topic=row["kind"],
+        state=row["state"],
+    )

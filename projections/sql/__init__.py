@@ -1,0 +1,1 @@
+"""The SQL of the read models and of reading the log."""

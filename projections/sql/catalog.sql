@@ -1,0 +1,59 @@
+-- The read models of the aggregates: one row each, written from the aggregate as it now stands.
+
+-- name: put_tenant
+insert into tenant (tenant_id, settings) values ($1, $2)
+on conflict (tenant_id) do update set settings = excluded.settings;
+
+-- name: put_meter
+insert into meter (
+  tenant_id, meter_id, name, event_name, aggregation, filter, measurement_unit, description, created_at, updated_at,
+  archived, created_position, archived_positions, unarchived_positions)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::bigint, 0), $13::bigint[], $14::bigint[])
+on conflict (tenant_id, meter_id) do update set
+  name                 = excluded.name,
+  measurement_unit     = excluded.measurement_unit,
+  description          = excluded.description,
+  updated_at           = excluded.updated_at,
+  archived             = excluded.archived,
+  -- Positions only ever add up: where it was created stays.
+  archived_positions   = meter.archived_positions || excluded.archived_positions,
+  unarchived_positions = meter.unarchived_positions || excluded.unarchived_positions;
+
+-- name: put_product
+insert into product (
+  tenant_id, product_id, name, tax_category, description, metadata, versions, created_at, updated_at, archived)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict (tenant_id, product_id) do update set
+  name = excluded.name, tax_category = excluded.tax_category, description = excluded.description,
+  metadata = excluded.metadata, versions = excluded.versions, updated_at = excluded.updated_at,
+  archived = excluded.archived;
+
+-- name: put_customer
+insert into customer (
+  tenant_id, customer_id, personal, time_zone, preferred_locale, metadata, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (tenant_id, customer_id) do update set
+  personal = excluded.personal, time_zone = excluded.time_zone, preferred_locale = excluded.preferred_locale,
+  metadata = excluded.metadata, updated_at = excluded.updated_at;
+
+-- name: put_subscription
+insert into subscription (
+  tenant_id, subscription_id, customer_id, items, product_ids, currency, period, payment_interval, billing, metadata,
+  status, cancel_at_next_billing_date, ended_at, cycle_start, cycle_end, due_at, advance_at, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+on conflict (tenant_id, subscription_id) do update set
+  billing = excluded.billing, metadata = excluded.metadata, status = excluded.status,
+  cancel_at_next_billing_date = excluded.cancel_at_next_billing_date, ended_at = excluded.ended_at,
+  cycle_start = excluded.cycle_start, cycle_end = excluded.cycle_end, due_at = excluded.due_at,
+  advance_at = excluded.advance_at, updated_at = excluded.updated_at;
+
+-- name: put_invoice
+insert into invoice (
+  tenant_id, invoice_id, number, customer_id, subscription_id, cycle_start, status, document, issued_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (tenant_id, invoice_id) do update set status = excluded.status;
+
+-- name: mark
+insert into progress (tenant_id, projection, position) values ($1, 'catalog', $2)
+on conflict (tenant_id, projection) do update set position = excluded.position
+ where progress.position < excluded.position;

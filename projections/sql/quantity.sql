@@ -1,0 +1,110 @@
+-- Quantities: what each meter counted for each customer, hour by hour.
+
+-- name: lock_progress
+-- One projector at a time works on a tenant. The row is made by `begin_progress`, outside of the lock.
+select position from progress where tenant_id = $1 and projection = 'quantities' for update;
+
+-- name: try_progress
+select position from progress where tenant_id = $1 and projection = 'quantities' for update skip locked;
+
+-- name: begin_progress
+insert into progress (tenant_id, projection, position) values ($1, 'quantities', 0) on conflict do nothing;
+
+-- name: advance
+-- The old position is compared: a projector that was paused for long cannot move the checkpoint twice.
+update progress set position = $3 where tenant_id = $1 and projection = 'quantities' and position = $2;
+
+-- name: position
+select position from progress where tenant_id = $1 and projection = 'quantities';
+
+-- name: lagging
+select h.tenant_id, h.position, coalesce(p.position, 0) as projected
+  from log.head h
+  left join progress p on p.tenant_id = h.tenant_id and p.projection = 'quantities'
+ where h.position > coalesce(p.position, 0);
+
+-- name: meters
+select meter_id, event_name, aggregation, filter, created_position, archived_positions, unarchived_positions
+  from meter
+ where tenant_id = $1
+ order by meter_id;
+
+-- name: usage_of_commits
+select c.first_position + u.ordinal as position, u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
+  from log.commit c
+  join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
+ where c.tenant_id = $1 and c.kind = 'usage' and c.last_position > $2 and c.last_position <= $3
+   and u.event_name = any($4::text[])
+ order by position;
+
+-- name: add
+-- In key order, as every writer of this table does, so that two of them cannot wait for each other in a circle.
+insert into quantity as q (
+  tenant_id, meter_id, customer_id, hour, events, unmeasured, total, low, high,
+  last_timestamp, last_position, last_value)
+select $1, n.*
+  from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::numeric[], $8::numeric[],
+              $9::numeric[], $10::timestamptz[], $11::bigint[], $12::numeric[])
+       as n (meter_id, customer_id, hour, events, unmeasured, total, low, high,
+             last_timestamp, last_position, last_value)
+ order by n.meter_id, n.customer_id, n.hour
+on conflict (tenant_id, meter_id, customer_id, hour) do update set
+  events     = q.events + excluded.events,
+  unmeasured = q.unmeasured + excluded.unmeasured,
+  total      = q.total + excluded.total,
+  -- least and greatest pass over nulls: an hour that had no usable value takes the newcomer's.
+  low        = least(q.low, excluded.low),
+  high       = greatest(q.high, excluded.high),
+  (last_timestamp, last_position, last_value) = (
+    select l.t, l.p, l.v
+      from (values (q.last_timestamp, q.last_position, q.last_value),
+                   (excluded.last_timestamp, excluded.last_position, excluded.last_value)) as l (t, p, v)
+     order by l.t desc nulls last, l.p desc nulls last
+     limit 1);
+
+-- name: add_distinct
+insert into distinct_value (tenant_id, meter_id, customer_id, hour, digest)
+select $1, n.*
+  from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bytea[]) as n (meter_id, customer_id, hour, digest)
+ order by n.meter_id, n.customer_id, n.hour, n.digest
+on conflict do nothing;
+
+-- name: add_unmeasured
+insert into unmeasured_event (tenant_id, meter_id, position, event_id)
+select $1, n.* from unnest($2::text[], $3::bigint[], $4::text[]) as n (meter_id, position, event_id)
+on conflict do nothing;
+
+-- name: unmeasured
+select position, event_id from unmeasured_event
+ where tenant_id = $1 and meter_id = $2
+ order by position desc
+ limit $3 offset $4;
+
+-- name: summaries
+-- The hours of a span that lie whole inside one window; the others ($5) are read event by event.
+select customer_id, hour, events, unmeasured, total, low, high, last_timestamp, last_position, last_value
+  from quantity
+ where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[])
+   and ($6::text is null or customer_id = $6)
+ order by hour;
+
+-- name: distinct_hours
+select distinct hour, digest
+  from distinct_value
+ where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[])
+   and ($6::text is null or customer_id = $6);
+
+-- name: customers_of_hours
+select distinct customer_id from quantity where tenant_id = $1 and meter_id = $2 and hour = any($3::timestamptz[]);
+
+-- name: customers_between
+select distinct customer_id from quantity where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4;
+
+-- name: usage_between
+-- Bounded by the projected position: what is recorded after it is not known yet.
+select c.first_position + u.ordinal as position, u.timestamp, u.metadata
+  from log.usage_event u
+  join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
+ where u.tenant_id = $1 and u.customer_id = any($2::text[]) and u.timestamp >= $3 and u.timestamp < $4
+   and u.event_name = $5 and c.last_position <= $6
+ order by position;

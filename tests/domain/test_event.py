@@ -1,0 +1,94 @@
+"""The canonical layout is for ever, and stored numbers come back exactly."""
+
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.event import canonical, read_metadata
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+MICROS = st.integers(-(2**63), 2**63 - 1)
+FIELDS = st.tuples(TEXT, TEXT, TEXT, MICROS, TEXT)
+
+
+def test_layout_version_1_is_these_bytes() -> None:
+    assert (
+        canonical("e1", "api.call", "cüs", 1_700_000_000_123_456, '{"n": 1}')
+        == bytes.fromhex("0100000002000000080000000400060a241820224000000008")
+        + "e1api.callcüs".encode()
+        + b'{"n": 1}'
+    )
+
+
+def test_an_instant_before_1970_and_absent_metadata_have_a_layout_too() -> None:
+    assert canonical("", "", "", -1, "") == b"\x01" + bytes(12) + b"\xff" * 8 + bytes(4)
+
+
+@given(FIELDS, FIELDS)
+def test_different_events_have_different_bytes(a: tuple, b: tuple) -> None:
+    assert (canonical(*a) == canonical(*b)) == (a == b)
+
+
+@given(TEXT, TEXT)
+def test_moving_text_between_fields_changes_the_bytes(a: str, b: str) -> None:
+    assert (canonical(a, b, "", 0, "") == canonical(a + b, "", "", 0, "")) == (b == "")
+
+
+def test_a_lone_surrogate_has_no_bytes() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        canonical("\ud800", "n", "c", 0, "")
+
+
+def test_absent_metadata_reads_as_an_empty_object() -> None:
+    assert read_metadata("") == {} == read_metadata("{}")
+
+
+def test_numbers_are_read_from_their_text() -> None:
+    values = read_metadata(
+        '{ "a":0.1000000000000000000000000000001, "b":1e3 , "c":12345678901234567890, "d":-0.50, "e":1.5E-7 }'
+    )
+    assert {key: (type(value), str(value)) for key, value in values.items()} == {
+        "a": (Decimal, "0.1000000000000000000000000000001"),
+        "b": (Decimal, "1E+3"),
+        "c": (Decimal, "12345678901234567890"),
+        "d": (Decimal, "-0.50"),
+        "e": (Decimal, "1.5E-7"),
+    }
+
+
+def test_strings_and_booleans_stay_what_they_are() -> None:
+    assert read_metadata('{"s":"1.0","t":true,"f":false,"u":"\\u00e9"}') == {
+        "s": "1.0",
+        "t": True,
+        "f": False,
+        "u": "é",
+    }
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "{", "null", '"x"'])
+def test_what_is_no_object_is_an_error(text: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read_metadata(text)
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=30)
+NUMBERS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**20 - 1),
+    st.one_of(st.just(""), DIGITS.map(lambda digits: f".{digits}")),
+    st.sampled_from(["", "e5", "E-7", "e+19"]),
+)
+
+
+@given(st.dictionaries(TEXT, NUMBERS, max_size=8))
+def test_reading_agrees_with_the_standard_library_to_the_last_digit(numbers: dict[str, str]) -> None:
+    text = "{" + ", ".join(f"{json.dumps(key)}: {number}" for key, number in numbers.items()) + "}"
+    expected = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    values = read_metadata(text)
+    assert values == expected
+    assert all(type(value) is Decimal for value in values.values())
