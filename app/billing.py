@@ -19,7 +19,8 @@ from domain.errors import Conflict, NotFound
 from domain.invoice import Document, Invoice, InvoiceNumbers, assign_number, compose, number_text
 from domain.rating import rate
 from domain.subscription import OpenedCycle, Subscription
-from projections.log_reader import Database, aggregate, head, last_version
+from projections.database import Database
+from projections.log_reader import aggregate, head, last_version
 from projections.quantities import catch_up, project_page, projected_position
 from projections.rating_facts import cycle_facts
 from projections.statements import load

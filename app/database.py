@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib import resources
+from typing import Any, Protocol, cast
 
 import asyncpg
-from asyncpg import Connection, Pool, Record
 
 from app.limits import COMMAND_TIMEOUT_SECONDS, IDLE_TRANSACTION_SECONDS, LOCK_TIMEOUT_SECONDS, POOL_SIZE
+from app.service import Pool
+from projections.database import Database
 from projections.rebuild import create_schema, schema_digest, stored_schema_digest
 from projections.statements import load
 
@@ -20,6 +22,18 @@ APP_ROLE = "taximeter_app"
 """May append to the log, never change it. The service works under this role, whoever it logs in as."""
 
 OLDEST_MAJOR, NEWEST_MAJOR = 15, 18
+
+
+class Owner(Database, Protocol):
+    """A connection of the database's owner, outside of any pool."""
+
+    def get_server_version(self) -> Any:
+        """The server's version; its ``major`` counts."""
+        ...
+
+    async def close(self) -> None:
+        """Leave."""
+        ...
 
 
 class DatabaseError(Exception):
@@ -41,19 +55,19 @@ def _settings(role: str | None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, size: int = POOL_SIZE) -> AsyncIterator[Pool[Record]]:
+async def open_pool(dsn: str, size: int = POOL_SIZE) -> AsyncIterator[Pool]:
     """A pool of connections under ``APP_ROLE``."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=size, server_settings=_settings(APP_ROLE)) as pool:
-        yield pool
+        yield cast("Pool", pool)
 
 
-async def connect_owner(dsn: str) -> Connection[Record]:
+async def connect_owner(dsn: str) -> Owner:
     """One connection as whoever the address logs in as: for migrations and rebuilds only, without time limits."""
     settings = _settings(None) | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    return await asyncpg.connect(dsn, server_settings=settings)
+    return cast("Owner", await asyncpg.connect(dsn, server_settings=settings))
 
 
-async def check_version(connection: Connection[Record]) -> None:
+async def check_version(connection: Owner) -> None:
     """Raises ``DatabaseError`` for a PostgreSQL that is too old. A newer one than was tried is let through."""
     major = connection.get_server_version().major
     if major < OLDEST_MAJOR:
@@ -81,7 +95,7 @@ async def migrate(dsn: str) -> list[str]:
         await connection.close()
 
 
-async def _apply_missing(connection: Connection[Record]) -> list[str]:
+async def _apply_missing(connection: Owner) -> list[str]:
     known = {row["name"]: row["digest"] for row in await connection.fetch(SQL["applied"])}
     applied: list[str] = []
     for name, text in migrations():
@@ -104,8 +118,8 @@ def migrations() -> list[tuple[str, str]]:
     return [(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")) for file in files]
 
 
-async def check_schema(connection: Connection[Record]) -> None:
-    """Raises ``DatabaseError`` when a migration is missing, or the read models have another shape than the program's."""
+async def check_schema(connection: Owner) -> None:
+    """Raises ``DatabaseError`` when a migration is missing, or the read models have another shape."""
     ledger = await connection.fetchval(SQL["has_ledger"])
     known = {row["name"] for row in await connection.fetch(SQL["applied"])} if ledger else set[str]()
     missing = [name for name, _ in migrations() if name not in known]

@@ -16,7 +16,8 @@ from domain import chain, instant
 from domain.chain import Commit
 from domain.content import same_content
 from domain.event import UsageEvent, canonical
-from projections.log_reader import Database, Head, head, stored_commit
+from projections.database import Database
+from projections.log_reader import Head, head, stored_commit
 from projections.statements import load
 
 SQL = load("app.sql", "append.sql")

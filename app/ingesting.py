@@ -13,7 +13,8 @@ from app.service import Caller, Service
 from domain import instant
 from domain.event import UsageEvent
 from domain.tenant import Rules, Settings, rules_in_force
-from projections.log_reader import Database, head
+from projections.database import Database
+from projections.log_reader import head
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")

@@ -73,6 +73,11 @@ async def create_key(
     return key_id, secret
 
 
+async def has_keys(service: Service, tenant_id: str) -> bool:
+    """Whether the tenant ever had a key."""
+    return bool(await service.pool.fetchval(SQL["has_keys"], tenant_id))
+
+
 async def revoke_key(service: Service, caller: Caller, key_id: str) -> None:
     """Make a key open nothing. Raises ``NotFound``."""
     async with transaction(service, caller, "api_key.revoke") as running:

@@ -10,7 +10,7 @@ import asyncpg
 from app.limits import WAIT_FOR_POSITION_SECONDS
 from app.service import Service
 from domain.errors import Refusal
-from projections.log_reader import Database
+from projections.database import Database
 from projections.quantities import lagging, project_page, projected_position
 
 LOG = logging.getLogger("taximeter.projector")
@@ -63,7 +63,7 @@ async def run_projector(service: Service, dsn: str, stop: asyncio.Event) -> None
             await _listen_and_project(service, dsn, stop)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             LOG.warning("the projector lost the database (%s) and tries again", error)
-            await _pause(stop, RETRY_SECONDS)
+            await pause(stop, RETRY_SECONDS)
 
 
 async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event) -> None:
@@ -86,7 +86,8 @@ async def _wait_any(first: asyncio.Event, second: asyncio.Event, seconds: float)
         task.cancel()
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until ``stop`` is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

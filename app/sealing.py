@@ -10,7 +10,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from projections.log_reader import Database
+from projections.database import Database
 from projections.statements import load
 
 SQL = load("app.sql", "customer_key.sql")

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-
-from asyncpg import Pool, Record
+from typing import Any, Protocol
 
 from app.clock import Clock
 from domain.tenant import Rules
+from projections.database import Database, Row
+
+
+class Pool(Protocol):
+    """Connections of one process; a single statement may be asked of the pool itself."""
+
+    def acquire(self) -> AbstractAsyncContextManager[Database]:
+        """A connection, for as long as the block lasts."""
+        ...
+
+    async def fetch(self, query: str, /, *args: object) -> list[Row]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, query: str, /, *args: object) -> Row | None:
+        """The first row."""
+        ...
+
+    async def fetchval(self, query: str, /, *args: object) -> Any:
+        """The first column of the first row."""
+        ...
+
+    async def execute(self, query: str, /, *args: object) -> str:
+        """The command's tag."""
+        ...
 
 
 @dataclass(frozen=True)
 class Service:
     """Built once per process. ``pool`` connects as the role that can append to the log but not change it."""
 
-    pool: Pool[Record]
+    pool: Pool
     clock: Clock
     rules: Rules
 

@@ -16,7 +16,8 @@ from domain.chain import Commit
 from domain.errors import NotFound
 from domain.tenant import Rules, Tenant, rules_in_force
 from projections import catalog
-from projections.log_reader import Database, Head, aggregate
+from projections.database import Database
+from projections.log_reader import Head, aggregate
 from projections.mapper import to_stored
 
 AnyRoot = TypeVar("AnyRoot", bound=Root)

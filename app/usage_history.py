@@ -15,7 +15,8 @@ from domain.price import MeterPrice
 from domain.product import Product
 from domain.rating import Line, LineKind, rate
 from domain.subscription import OpenedCycle, Subscription
-from projections.log_reader import Database, aggregate
+from projections.database import Database
+from projections.log_reader import aggregate
 from projections.rating_facts import cycle_facts
 from projections.statements import load
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -74,12 +75,14 @@ class InvoiceNumbers(Root):
     TOPIC: ClassVar[str] = "invoice_numbers"
     ONLY = "all"
 
+    @dataclass(frozen=True)
     class Created(Root.Created):
         """Number 1."""
 
         TOPIC: ClassVar[str] = "invoice_number.first_assigned"
         invoice_id: str
 
+    @dataclass(frozen=True)
     class Next(Root.Event):
         """The next number."""
 

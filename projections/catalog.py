@@ -21,7 +21,7 @@ from domain.meter import Meter
 from domain.product import Product
 from domain.subscription import Status, Subscription
 from domain.tenant import Tenant
-from projections.log_reader import Database
+from projections.database import Database
 from projections.statements import load
 
 SQL = load("projections.sql", "catalog.sql")

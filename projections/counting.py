@@ -8,11 +8,11 @@ from decimal import Decimal
 from hashlib import sha256
 
 import msgspec
-from asyncpg import Record
 
 from domain.aggregation import EMPTY, Aggregation, Kind, Summary, combine, distinct_key, summary_of
 from domain.event import read_metadata
 from domain.filter import Filter, matches, read_filter
+from projections.database import Row
 
 HOUR = timedelta(hours=1)
 
@@ -40,7 +40,7 @@ class CountedMeter(msgspec.Struct, frozen=True):
         return self.filter is not None or self.aggregation.key is not None
 
 
-def counted_meter(row: Record) -> CountedMeter:
+def counted_meter(row: Row) -> CountedMeter:
     """A row of the ``meter`` read model."""
     until: list[int | None] = [*row["unarchived_positions"], None]
     return CountedMeter(
@@ -71,7 +71,7 @@ class Fold:
         self.distinct: set[tuple[str, str, datetime, bytes]] = set()
         self.unmeasured: list[tuple[str, int, str]] = []
 
-    def add(self, meters: Mapping[str, list[CountedMeter]], rows: Iterable[Record]) -> None:
+    def add(self, meters: Mapping[str, list[CountedMeter]], rows: Iterable[Row]) -> None:
         """Count rows of usage events for the meters of their event name."""
         for row in rows:
             metadata: Mapping[str, str | bool | Decimal] | None = None
@@ -82,7 +82,7 @@ class Fold:
                     metadata = read_metadata(row["metadata"])
                 self._count(meter, row, metadata or {})
 
-    def _count(self, meter: CountedMeter, row: Record, metadata: Mapping[str, str | bool | Decimal]) -> None:
+    def _count(self, meter: CountedMeter, row: Row, metadata: Mapping[str, str | bool | Decimal]) -> None:
         if meter.filter is not None and not matches(meter.filter, metadata):
             return
         hour = hour_of(row["timestamp"])

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
-from asyncpg import Connection, Record
-from asyncpg.pool import PoolConnectionProxy
 from eventsourcing.persistence import StoredEvent
 
 from domain.aggregate import Fact, Root
 from domain.chain import GENESIS, Commit
 from domain.instant import EPOCH
+from projections.database import Database, Row
 from projections.mapper import to_fact
 from projections.statements import load
-
-Database: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
-"""A connection, alone or out of a pool; its search path holds the read models."""
 
 SQL = load("projections.sql", "log.sql")
 END = 2**63 - 1
@@ -66,7 +62,7 @@ async def commits_before(database: Database, tenant_id: str, position: int, limi
     return [stored_commit(tenant_id, row) for row in rows]
 
 
-def stored_commit(tenant_id: str, row: Record) -> StoredCommit:
+def stored_commit(tenant_id: str, row: Row) -> StoredCommit:
     """A row of ``log.commit``."""
     commit = Commit(
         tenant_id=tenant_id,
@@ -111,15 +107,15 @@ async def aggregate(
 
 def fold(kind: type[AnyRoot], facts: Sequence[Fact]) -> AnyRoot | None:
     """Apply the events of a stream one after another, from nothing."""
-    found: AnyRoot | None = None
+    found: Root | None = None
     for fact in facts:
         found = fact.mutate(found)
-    if found is not None and not isinstance(found, kind):
+    if found is not None and found.TOPIC != kind.TOPIC:
         raise TypeError(f"the stream of {found.id} is not one of {kind.TOPIC}")
-    return found
+    return cast("AnyRoot | None", found)
 
 
-def stored_event(row: Record) -> StoredEvent:
+def stored_event(row: Row) -> StoredEvent:
     """A row of ``log.domain_event`` in the library's form."""
     return StoredEvent(
         originator_id=row["originator_id"],

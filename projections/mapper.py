@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, StoredEvent, Transcoder
+from eventsourcing.utils import get_topic
 
 from domain.aggregate import Fact, Root
 from domain.customer import Customer
@@ -31,13 +32,11 @@ AGGREGATES: tuple[type[Root], ...] = (
 def _facts_of(aggregate: type[Root]) -> Iterable[type[Fact]]:
     """The event classes of an aggregate that have a kind; those without are only bases, added by the library."""
     for member in vars(aggregate).values():
-        if isinstance(member, type) and issubclass(member, Fact) and "TOPIC" in vars(member):
+        if isinstance(member, type) and issubclass(member, Fact) and hasattr(member, "TOPIC"):
             yield member
 
 
-KINDS: dict[str, type[Fact]] = {
-    cast("str", fact.TOPIC): fact for aggregate in AGGREGATES for fact in _facts_of(aggregate)
-}
+KINDS: dict[str, type[Fact]] = {get_topic(fact): fact for aggregate in AGGREGATES for fact in _facts_of(aggregate)}
 """Every kind of domain event there is. The library would import any module path that a stored row names."""
 
 

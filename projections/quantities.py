@@ -8,7 +8,8 @@ from typing import cast
 import msgspec
 
 from projections.counting import CountedMeter, Fold, by_event_name, counted_meter
-from projections.log_reader import END, Database, commits_after
+from projections.database import Database
+from projections.log_reader import END, commits_after
 from projections.statements import load
 
 SQL = load("projections.sql", "quantity.sql")

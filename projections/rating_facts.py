@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from asyncpg import Record
-
 from domain.meter import Meter
 from domain.product import Product
 from domain.rating import CycleFacts, MeterUsage, RatedProduct
 from domain.subscription import OpenedCycle, Subscription
 from projections.counting import CountedMeter, counted_meter
-from projections.log_reader import Database, aggregate
+from projections.database import Database, Row
+from projections.log_reader import aggregate
 from projections.quantities import SQL
 from projections.usage import Question, measure
 
@@ -61,5 +60,5 @@ async def cycle_facts(
 
 async def counted_meters(database: Database, tenant_id: str) -> dict[str, CountedMeter]:
     """Every meter of the tenant by its id."""
-    rows: list[Record] = await database.fetch(SQL["meters"], tenant_id)
+    rows: list[Row] = await database.fetch(SQL["meters"], tenant_id)
     return {row["meter_id"]: counted_meter(row) for row in rows}

@@ -11,7 +11,8 @@ import msgspec
 
 from domain.aggregate import Fact, Root
 from projections import catalog
-from projections.log_reader import Database, facts_after, facts_of, fold
+from projections.database import Database
+from projections.log_reader import facts_after, facts_of, fold
 from projections.mapper import AGGREGATES
 from projections.quantities import catch_up
 from projections.statements import load

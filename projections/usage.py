@@ -8,14 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 
 import msgspec
-from asyncpg import Record
 
 from domain import number
 from domain.aggregation import EMPTY, Aggregation, Kind, Last, Summary, combine, quantity, summary_of
 from domain.event import read_metadata
 from domain.filter import matches
 from projections.counting import HOUR, CountedMeter, distinct_digest, hour_of
-from projections.log_reader import Database
+from projections.database import Database, Row
 from projections.quantities import SQL
 
 
@@ -120,7 +119,7 @@ def group_text(value: str | bool | Decimal | None) -> str | None:
     return number.plain(value) if isinstance(value, Decimal) else value
 
 
-def stored_summary(row: Record) -> Summary:
+def stored_summary(row: Row) -> Summary:
     """A row of the ``quantity`` read model."""
     at = row["last_timestamp"]
     return Summary(
@@ -142,7 +141,7 @@ async def _customers(database: Database, question: Question, all_customers: str,
 
 async def _events(
     database: Database, question: Question, customers: Sequence[str], since: datetime, until: datetime
-) -> list[tuple[Record, Metadata]]:
+) -> list[tuple[Row, Metadata]]:
     """The events that the meter counts in ``[since, until)``, with their metadata."""
     meter = question.meter
     rows = await database.fetch(
@@ -154,7 +153,7 @@ async def _events(
         meter.event_name,
         question.position,
     )
-    found: list[tuple[Record, Metadata]] = []
+    found: list[tuple[Row, Metadata]] = []
     for row in rows:
         metadata = read_metadata(row["metadata"])
         if meter.counts_at(row["position"]) and (meter.filter is None or matches(meter.filter, metadata)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import cast
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -69,4 +70,4 @@ def build(open_service: OpenService) -> tuple[Litestar, ASGIApp]:
         # The gate has bounded the body before the router sees it.
         request_max_body_size=None,
     )
-    return application, RawPath(Gate(application))
+    return application, RawPath(Gate(cast("ASGIApp", application)))

@@ -18,7 +18,7 @@ _SECRET_MAX_CHARS = 200
 def requires(scope: str) -> Guard:
     """A guard that lets keys pass whose scope covers ``scope``: 401 without a key that opens anything, else 403."""
 
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret or len(secret) > _SECRET_MAX_CHARS:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from asyncpg import Record
 from litestar import Router, get, patch, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.meters import SQL
@@ -19,6 +18,7 @@ from app.http.reading import (
     Page,
     PageNumber,
     PageSize,
+    Serving,
     metadata_text,
     page,
     path_id,
@@ -28,14 +28,13 @@ from app.http.reading import (
 from app.identity import new_id
 from app.limits import TEXT_MAX_CHARS
 from app.sealing import key_for, keys_of, seal, unseal
-from app.service import Service
 from app.transaction import transaction
 from domain import instant
 from domain.customer import Customer
 from domain.cycle import UnknownZone, check_zone
 from domain.errors import Conflict, Invalid, NotFound
 from domain.event import CUSTOMER_ID_MAX_CHARS
-from projections.log_reader import Database
+from projections.database import Database, Row
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX_CHARS)]
 
@@ -87,7 +86,7 @@ class CustomerList(msgspec.Struct):
     items: list[CustomerAnswer]
 
 
-def answer(tenant_id: str, row: Record, keys: Mapping[str, bytes]) -> CustomerAnswer:
+def answer(tenant_id: str, row: Row, keys: Mapping[str, bytes]) -> CustomerAnswer:
     """A row of the read model on the wire, opened with its key."""
     customer_id = row["customer_id"]
     personal = unseal(keys.get(customer_id), customer_id, row["personal"])
@@ -106,13 +105,13 @@ def answer(tenant_id: str, row: Record, keys: Mapping[str, bytes]) -> CustomerAn
     )
 
 
-async def answers(database: Database, tenant_id: str, rows: list[Record]) -> list[CustomerAnswer]:
+async def answers(database: Database, tenant_id: str, rows: list[Row]) -> list[CustomerAnswer]:
     """Customers on the wire."""
     keys = await keys_of(database, tenant_id, [row["customer_id"] for row in rows])
     return [answer(tenant_id, row, keys) for row in rows]
 
 
-async def _one(service: Service, tenant_id: str, customer_id: str) -> CustomerAnswer:
+async def _one(service: Serving, tenant_id: str, customer_id: str) -> CustomerAnswer:
     async with service.pool.acquire() as connection:
         row = await connection.fetchrow(SQL["customer"], tenant_id, customer_id)
         if row is None:
@@ -130,7 +129,7 @@ def zone_of(name: str) -> str:
 
 
 @post("/customers", status_code=200, guards=[requires("write")])
-async def create_customer(request: Asked, service: Service, data: CustomerCreate) -> CustomerAnswer:
+async def create_customer(request: Asked, service: Serving, data: JSONBody[CustomerCreate]) -> CustomerAnswer:
     """Make a customer."""
     if data.customer_id == "":
         raise Invalid("customer_id", "must not be empty")
@@ -158,11 +157,11 @@ async def create_customer(request: Asked, service: Service, data: CustomerCreate
 @get("/customers", guards=[requires("read")])
 async def list_customers(
     request: Asked,
-    service: Service,
-    email: str | None = None,
-    name: str | None = None,
-    created_at_gte: str | None = None,
-    created_at_lte: str | None = None,
+    service: Serving,
+    email: FromQuery[str | None] = None,
+    name: FromQuery[str | None] = None,
+    created_at_gte: FromQuery[str | None] = None,
+    created_at_lte: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> CustomerList:
@@ -201,14 +200,14 @@ async def _search(
 
 
 @get("/customers/{customer_id:str}", guards=[requires("read")])
-async def get_customer(request: Asked, service: Service, customer_id: FromPath[str]) -> CustomerAnswer:
+async def get_customer(request: Asked, service: Serving, customer_id: FromPath[str]) -> CustomerAnswer:
     """One customer."""
     return await _one(service, request.auth.tenant_id, path_id(customer_id, "customer"))
 
 
 @patch("/customers/{customer_id:str}", guards=[requires("write")])
 async def update_customer(
-    request: Asked, service: Service, customer_id: FromPath[str], data: CustomerUpdate
+    request: Asked, service: Serving, customer_id: FromPath[str], data: JSONBody[CustomerUpdate]
 ) -> CustomerAnswer:
     """Change fields. A new time zone moves only cycles that have not opened."""
     customer_id, tenant_id = path_id(customer_id, "customer"), request.auth.tenant_id

@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from asyncpg import Record
 from litestar import Request, Response, Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from app.http.auth import requires
 from app.http.meters import find_meter
 from app.http.problems import problem
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, page, path_id, raw, read_instant
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, Ringing, Serving, page, path_id, raw, read_instant
 from app.ingest.decode import decode_events
 from app.ingest.problem import refusal_status
 from app.ingesting import Refused, problem_members, record
 from app.limits import EVENT_PAGE_SIZE_MAX
-from app.projecting import Doorbell
-from app.service import Service
 from domain import instant
 from domain.errors import Invalid, NotFound
 from domain.event import read_metadata
 from domain.filter import Filter, matches
 from projections.counting import stored_filter
-from projections.log_reader import Database
+from projections.database import Database, Row
 from projections.statements import load
 
 SQL = load("app.sql", "events.sql")
@@ -75,8 +72,10 @@ def refused(_: Request[Any, Any, Any], error: Refused) -> Response[dict[str, Any
 
 
 @post("/events/ingest", status_code=200, guards=[requires("ingest")])
-async def ingest(request: Asked, service: Service, doorbell: Doorbell, on_invalid: str = "refuse") -> IngestAnswer:
-    """Record usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
+async def ingest(
+    request: Asked, service: Serving, doorbell: Ringing, on_invalid: FromQuery[str] = "refuse"
+) -> IngestAnswer:
+    """Row usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
 
     Answered once they are durable. A resent event counts once (`duplicate_count`); a used id with other content is
     never counted (`conflicts`).
@@ -93,7 +92,7 @@ async def ingest(request: Asked, service: Service, doorbell: Doorbell, on_invali
     return IngestAnswer(receipt.ingested_count, receipt.duplicate_count, receipt.conflicts, receipt.position, errors)
 
 
-def answer(tenant_id: str, row: Record) -> EventAnswer:
+def answer(tenant_id: str, row: Row) -> EventAnswer:
     """A row of the log on the wire."""
     return EventAnswer(
         event_id=row["event_id"],
@@ -109,14 +108,14 @@ def answer(tenant_id: str, row: Record) -> EventAnswer:
 @get("/events", guards=[requires("read")])
 async def list_events(
     request: Asked,
-    service: Service,
-    customer_id: str | None = None,
-    event_name: str | None = None,
-    meter_id: str | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    service: Serving,
+    customer_id: FromQuery[str | None] = None,
+    event_name: FromQuery[str | None] = None,
+    meter_id: FromQuery[str | None] = None,
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
-    page_size: int = PAGE_SIZE,
+    page_size: FromQuery[int] = PAGE_SIZE,
 ) -> EventList:
     """Events, latest recorded first; with ``meter_id`` those that the meter's name and filter let through."""
     if not 1 <= page_size <= EVENT_PAGE_SIZE_MAX:
@@ -150,7 +149,7 @@ def mismatch(_: Request[Any, Any, Any], error: EventNameMismatch) -> Response[di
 
 async def _fetch(
     database: Database, where: tuple[Any, ...], customer_id: str | None, limit: int, offset: int
-) -> list[Record]:
+) -> list[Row]:
     if customer_id is None:
         return await database.fetch(SQL["events"], *where, limit, offset)
     return await database.fetch(SQL["events_of_customer"], *where, limit, offset, customer_id)
@@ -158,9 +157,9 @@ async def _fetch(
 
 async def _passing(
     database: Database, where: tuple[Any, ...], customer_id: str | None, condition: Filter, needed: int
-) -> list[Record]:
+) -> list[Row]:
     """The first ``needed`` events that pass a filter; only the domain knows what passes."""
-    passing: list[Record] = []
+    passing: list[Row] = []
     offset = 0
     while len(passing) < needed:
         rows = await _fetch(database, where, customer_id, FILTER_SCAN, offset)
@@ -172,7 +171,7 @@ async def _passing(
 
 
 @get("/events/{event_id:str}", guards=[requires("read")])
-async def get_event(request: Asked, service: Service, event_id: FromPath[str]) -> EventAnswer:
+async def get_event(request: Asked, service: Serving, event_id: FromPath[str]) -> EventAnswer:
     """One event by its id."""
     event_id = path_id(event_id, "event")
     row = await service.pool.fetchrow(SQL["event"], request.auth.tenant_id, event_id)
@@ -184,11 +183,11 @@ async def get_event(request: Asked, service: Service, event_id: FromPath[str]) -
 @get("/events/rejected", guards=[requires("read")])
 async def list_rejected(
     request: Asked,
-    service: Service,
-    event_id: str | None = None,
-    reason: str | None = None,
+    service: Serving,
+    event_id: FromQuery[str | None] = None,
+    reason: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
-    page_size: int = PAGE_SIZE,
+    page_size: FromQuery[int] = PAGE_SIZE,
 ) -> RejectedList:
     """Events that were not recorded, and why: ``conflict``, or ``invalid`` (batches sent with `on_invalid=skip`)."""
     if not 1 <= page_size <= EVENT_PAGE_SIZE_MAX:

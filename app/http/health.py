@@ -6,8 +6,8 @@ from typing import Any
 
 from litestar import Response, Router, get
 
+from app.http.reading import Serving
 from app.limits import READY_LAG_EVENTS
-from app.service import Service
 from projections.quantities import lagging
 
 
@@ -18,7 +18,7 @@ async def live() -> dict[str, str]:
 
 
 @get("/health/ready")
-async def ready(service: Service) -> Response[dict[str, Any]]:
+async def ready(service: Serving) -> Response[dict[str, Any]]:
     """The database can be written and the projection is not far behind; 503 otherwise."""
     read_only = await service.pool.fetchval("select pg_is_in_recovery()")
     async with service.pool.acquire() as connection:

@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 from litestar import Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from app.billing import Bill, close_cycle, close_due, estimate, find_bill
 from app.http.auth import requires
 from app.http.meters import SQL
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, members, page, path_id, read_instant
-from app.service import Service
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, members, page, path_id, read_instant
 from domain.errors import Invalid
 from domain.invoice import Document, Status
 
@@ -37,7 +36,7 @@ def answer(bill: Bill) -> dict[str, Any]:
 
 @get("/subscriptions/{subscription_id:str}/estimate", guards=[requires("read")])
 async def get_estimate(
-    request: Asked, service: Service, subscription_id: FromPath[str], cycle_start: str | None = None
+    request: Asked, service: Serving, subscription_id: FromPath[str], cycle_start: FromQuery[str | None] = None
 ) -> Document:
     """What the cycle would be invoiced if nothing more were recorded; by default the earliest that is not closed."""
     return await estimate(
@@ -49,7 +48,7 @@ async def get_estimate(
 
 
 @post("/subscriptions/{subscription_id:str}/close-cycle", status_code=200, guards=[requires("write")])
-async def post_close_cycle(request: Asked, service: Service, subscription_id: FromPath[str]) -> dict[str, Any]:
+async def post_close_cycle(request: Asked, service: Serving, subscription_id: FromPath[str]) -> dict[str, Any]:
     """Close the earliest cycle that is not closed, or the one with the body's ``cycle_start``; answers its invoice."""
     start = members(request).get("cycle_start")
     if start is not None and not isinstance(start, str):
@@ -64,7 +63,7 @@ async def post_close_cycle(request: Asked, service: Service, subscription_id: Fr
 
 
 @post("/cycles/close-due", status_code=200, guards=[requires("write")])
-async def post_close_due(request: Asked, service: Service) -> ClosedList:
+async def post_close_due(request: Asked, service: Serving) -> ClosedList:
     """Close every cycle whose grace period has passed."""
     items = [answer(bill) async for bill in close_due(service, request.auth)]
     return ClosedList(len(items), items)
@@ -73,10 +72,10 @@ async def post_close_due(request: Asked, service: Service) -> ClosedList:
 @get("/invoices", guards=[requires("read")])
 async def list_invoices(
     request: Asked,
-    service: Service,
-    customer_id: str | None = None,
-    subscription_id: str | None = None,
-    status: Status | None = None,
+    service: Serving,
+    customer_id: FromQuery[str | None] = None,
+    subscription_id: FromQuery[str | None] = None,
+    status: FromQuery[Status | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> InvoiceList:
@@ -89,7 +88,7 @@ async def list_invoices(
 
 
 @get("/invoices/{invoice_id:str}", guards=[requires("read")])
-async def get_invoice(request: Asked, service: Service, invoice_id: FromPath[str]) -> dict[str, Any]:
+async def get_invoice(request: Asked, service: Serving, invoice_id: FromPath[str]) -> dict[str, Any]:
     """One invoice."""
     async with service.pool.acquire() as connection:
         return answer(await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice")))

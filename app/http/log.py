@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Router, get
+from litestar.params import FromQuery
 
 from app.http.auth import requires
-from app.http.reading import PAGE_SIZE, Asked, PageSize
-from app.service import Service
+from app.http.reading import PAGE_SIZE, Asked, PageSize, Serving
 from domain import instant
 from projections.log_reader import END, StoredCommit, commits_before, head
 
@@ -40,7 +40,7 @@ class CommitList(msgspec.Struct):
 
 
 @get("/log/head", guards=[requires("read")])
-async def get_head(request: Asked, service: Service) -> HeadAnswer:
+async def get_head(request: Asked, service: Serving) -> HeadAnswer:
     """Where the tenant's log ends now."""
     async with service.pool.acquire() as connection:
         found = await head(connection, request.auth.tenant_id)
@@ -54,7 +54,7 @@ async def get_head(request: Asked, service: Service) -> HeadAnswer:
 
 @get("/log/commits", guards=[requires("read")])
 async def list_commits(
-    request: Asked, service: Service, before: int = END, page_size: PageSize = PAGE_SIZE
+    request: Asked, service: Serving, before: FromQuery[int] = END, page_size: PageSize = PAGE_SIZE
 ) -> CommitList:
     """Commits that end before a position, newest first: page on with the last one's ``last_position``."""
     async with service.pool.acquire() as connection:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from asyncpg import Record
 from litestar import Router, delete, get, patch, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.reading import (
@@ -15,6 +14,7 @@ from app.http.reading import (
     Asked,
     PageNumber,
     PageSize,
+    Serving,
     members,
     page,
     path_id,
@@ -22,7 +22,6 @@ from app.http.reading import (
 )
 from app.identity import new_id
 from app.limits import DESCRIPTION_MAX_CHARS, TEXT_MAX_CHARS
-from app.service import Service
 from app.transaction import transaction
 from domain import instant
 from domain.aggregation import InvalidAggregation, read_aggregation
@@ -30,7 +29,7 @@ from domain.errors import Invalid, NotFound
 from domain.event import EVENT_NAME_MAX_CHARS
 from domain.filter import InvalidFilter, read_filter, write_filter
 from domain.meter import Meter
-from projections.log_reader import Database
+from projections.database import Database, Row
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")
@@ -79,7 +78,7 @@ class MeterList(msgspec.Struct):
     items: list[MeterAnswer]
 
 
-def answer(tenant_id: str, row: Record) -> MeterAnswer:
+def answer(tenant_id: str, row: Row) -> MeterAnswer:
     """A row of the read model on the wire."""
     return MeterAnswer(
         id=row["meter_id"],
@@ -95,7 +94,7 @@ def answer(tenant_id: str, row: Record) -> MeterAnswer:
     )
 
 
-async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Record:
+async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Row:
     """The read model's row. Raises ``NotFound``."""
     row = await database.fetchrow(SQL["meter"], tenant_id, meter_id)
     if row is None:
@@ -104,7 +103,7 @@ async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Recor
 
 
 @post("/meters", status_code=201, guards=[requires("write")])
-async def create_meter(request: Asked, service: Service, data: MeterCreate) -> MeterAnswer:
+async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCreate]) -> MeterAnswer:
     """Declare a meter. It counts everything the log holds, also from before."""
     exact = members(request)
     try:
@@ -130,7 +129,7 @@ async def create_meter(request: Asked, service: Service, data: MeterCreate) -> M
     return await get_answer(service, request.auth.tenant_id, meter_id)
 
 
-async def get_answer(service: Service, tenant_id: str, meter_id: str) -> MeterAnswer:
+async def get_answer(service: Serving, tenant_id: str, meter_id: str) -> MeterAnswer:
     """The meter as it now stands."""
     async with service.pool.acquire() as connection:
         return answer(tenant_id, await find_meter(connection, tenant_id, meter_id))
@@ -139,8 +138,8 @@ async def get_answer(service: Service, tenant_id: str, meter_id: str) -> MeterAn
 @get("/meters", guards=[requires("read")])
 async def list_meters(
     request: Asked,
-    service: Service,
-    archived: bool = False,
+    service: Serving,
+    archived: FromQuery[bool] = False,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> MeterList:
@@ -152,13 +151,15 @@ async def list_meters(
 
 
 @get("/meters/{meter_id:str}", guards=[requires("read")])
-async def get_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> MeterAnswer:
+async def get_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> MeterAnswer:
     """One meter."""
     return await get_answer(service, request.auth.tenant_id, path_id(meter_id, "meter"))
 
 
 @patch("/meters/{meter_id:str}", guards=[requires("write")])
-async def update_meter(request: Asked, service: Service, meter_id: FromPath[str], data: MeterUpdate) -> MeterAnswer:
+async def update_meter(
+    request: Asked, service: Serving, meter_id: FromPath[str], data: JSONBody[MeterUpdate]
+) -> MeterAnswer:
     """Change name, unit or description. Other fields are refused: a change there is a new meter."""
     for fixed in ("event_name", "aggregation", "filter"):
         if fixed in members(request):
@@ -178,14 +179,14 @@ async def update_meter(request: Asked, service: Service, meter_id: FromPath[str]
 
 
 @delete("/meters/{meter_id:str}", guards=[requires("write")])
-async def archive_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> None:
+async def archive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Stop counting; the history stays."""
     async with transaction(service, request.auth, "meter.archive") as running:
         (await running.get(Meter, path_id(meter_id, "meter"))).archive(running.now)
 
 
 @post("/meters/{meter_id:str}/unarchive", status_code=200, guards=[requires("write")])
-async def unarchive_meter(request: Asked, service: Service, meter_id: FromPath[str]) -> None:
+async def unarchive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Count again what is recorded from now on."""
     async with transaction(service, request.auth, "meter.unarchive") as running:
         (await running.get(Meter, path_id(meter_id, "meter"))).unarchive(running.now)

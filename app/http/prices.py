@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
-from asyncpg import Record
 
 from app.limits import MONEY_MAX_MINOR, PRODUCT_METERS_MAX
 from app.transaction import Transaction
@@ -15,6 +14,7 @@ from domain.cycle import Interval, Unit
 from domain.errors import Invalid
 from domain.meter import Meter
 from domain.price import MeterPrice, Price
+from projections.database import Row
 
 FREE_THRESHOLD_MAX = 2**63 - 1
 """The wire contract's int64."""
@@ -156,7 +156,7 @@ def threshold_answer(text: str) -> int | str:
     return int(text) if "." not in text else text
 
 
-def price_answer(price: Price, meters: Mapping[str, Record]) -> PriceAnswer:
+def price_answer(price: Price, meters: Mapping[str, Row]) -> PriceAnswer:
     """A price on the wire; ``meters`` holds the rows of its meters by id."""
     return PriceAnswer(
         type="usage_based_price",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from asyncpg import Record
 from litestar import Router, delete, get, patch, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.meters import SQL, Description, Name
@@ -18,6 +17,7 @@ from app.http.reading import (
     Metadata,
     PageNumber,
     PageSize,
+    Serving,
     metadata_text,
     page,
     path_id,
@@ -25,13 +25,12 @@ from app.http.reading import (
     read_instant,
 )
 from app.identity import new_id
-from app.service import Service
 from app.transaction import transaction
 from domain import instant
 from domain.errors import Invalid, NotFound
 from domain.price import Price, PriceVersion
 from domain.product import Product
-from projections.log_reader import Database
+from projections.database import Database, Row
 
 TAX_CATEGORIES = ("digital_products", "saas", "e_book", "edtech", "live_tutoring")
 
@@ -91,12 +90,12 @@ def tax_category(value: str) -> str:
     return value
 
 
-def newest_price(row: Record) -> Price:
+def newest_price(row: Row) -> Price:
     """The price that was recorded last."""
     return msgspec.json.decode(row["versions"], type=list[PriceVersion])[-1].price
 
 
-async def answers(database: Database, tenant_id: str, rows: list[Record], *, listed: bool) -> list[ProductAnswer]:
+async def answers(database: Database, tenant_id: str, rows: list[Row], *, listed: bool) -> list[ProductAnswer]:
     """Products on the wire, with the names of their meters."""
     prices = [newest_price(row) for row in rows]
     ids = list({meter.meter_id for price in prices for meter in price.meters})
@@ -106,7 +105,7 @@ async def answers(database: Database, tenant_id: str, rows: list[Record], *, lis
     ]
 
 
-def _answer(tenant_id: str, row: Record, price: PriceAnswer, listed: bool) -> ProductAnswer:
+def _answer(tenant_id: str, row: Row, price: PriceAnswer, listed: bool) -> ProductAnswer:
     return ProductAnswer(
         product_id=row["product_id"],
         business_id=tenant_id,
@@ -127,7 +126,7 @@ def _answer(tenant_id: str, row: Record, price: PriceAnswer, listed: bool) -> Pr
     )
 
 
-async def _one(service: Service, tenant_id: str, product_id: str) -> ProductAnswer:
+async def _one(service: Serving, tenant_id: str, product_id: str) -> ProductAnswer:
     async with service.pool.acquire() as connection:
         row = await connection.fetchrow(SQL["product"], tenant_id, product_id)
         if row is None:
@@ -136,7 +135,7 @@ async def _one(service: Service, tenant_id: str, product_id: str) -> ProductAnsw
 
 
 @post("/products", status_code=200, guards=[requires("write")])
-async def create_product(request: Asked, service: Service, data: ProductCreate) -> ProductAnswer:
+async def create_product(request: Asked, service: Serving, data: JSONBody[ProductCreate]) -> ProductAnswer:
     """Declare a product."""
     price, metadata, product_id = read_price(data.price), metadata_text(request), new_id("pdt")
     category = tax_category(data.tax_category)
@@ -159,9 +158,9 @@ async def create_product(request: Asked, service: Service, data: ProductCreate) 
 @get("/products", guards=[requires("read")])
 async def list_products(
     request: Asked,
-    service: Service,
-    archived: bool = False,
-    recurring: bool | None = None,
+    service: Serving,
+    archived: FromQuery[bool] = False,
+    recurring: FromQuery[bool | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> ProductList:
@@ -176,13 +175,15 @@ async def list_products(
 
 
 @get("/products/{product_id:str}", guards=[requires("read")])
-async def get_product(request: Asked, service: Service, product_id: FromPath[str]) -> ProductAnswer:
+async def get_product(request: Asked, service: Serving, product_id: FromPath[str]) -> ProductAnswer:
     """One product."""
     return await _one(service, request.auth.tenant_id, path_id(product_id, "product"))
 
 
 @patch("/products/{product_id:str}", guards=[requires("write")])
-async def update_product(request: Asked, service: Service, product_id: FromPath[str], data: ProductUpdate) -> None:
+async def update_product(
+    request: Asked, service: Serving, product_id: FromPath[str], data: JSONBody[ProductUpdate]
+) -> None:
     """Change texts, or add a price version."""
     effective_at = read_instant(data.effective_at, "effective_at")
     if effective_at is not None and data.price is msgspec.UNSET:
@@ -205,14 +206,14 @@ async def update_product(request: Asked, service: Service, product_id: FromPath[
 
 
 @delete("/products/{product_id:str}", status_code=200, guards=[requires("write")])
-async def archive_product(request: Asked, service: Service, product_id: FromPath[str]) -> None:
+async def archive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Take it off sale; subscriptions go on."""
     async with transaction(service, request.auth, "product.archive") as running:
         (await running.get(Product, path_id(product_id, "product"))).archive(running.now)
 
 
 @post("/products/{product_id:str}/unarchive", status_code=200, guards=[requires("write")])
-async def unarchive_product(request: Asked, service: Service, product_id: FromPath[str]) -> None:
+async def unarchive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Put it on sale again."""
     async with transaction(service, request.auth, "product.unarchive") as running:
         (await running.get(Product, path_id(product_id, "product"))).unarchive(running.now)

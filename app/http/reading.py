@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from litestar import Request
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 
 from app.http.gate import JSON_STATE
 from app.http.raw_path import unquote_id
@@ -21,15 +22,22 @@ from app.limits import (
     PAGE_OFFSET_MAX,
     PAGE_SIZE_MAX,
 )
-from app.service import Caller
+from app.projecting import Doorbell
+from app.service import Caller, Service
 from domain import instant, number
 from domain.errors import Invalid, NotFound
 
 Asked: TypeAlias = Request[Any, Caller, Any]
 """A request behind the guard: ``request.auth`` is the caller."""
 
-PageNumber: TypeAlias = Annotated[int, Parameter(ge=0, le=PAGE_OFFSET_MAX, description="0-based")]
-PageSize: TypeAlias = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX)]
+Serving: TypeAlias = NamedDependency[Service]
+"""The process's service, given to a route."""
+
+Ringing: TypeAlias = NamedDependency[Doorbell]
+"""The process's doorbell, given to a route."""
+
+PageNumber: TypeAlias = Annotated[int, QueryParameter(ge=0, le=PAGE_OFFSET_MAX, description="0-based")]
+PageSize: TypeAlias = Annotated[int, QueryParameter(ge=1, le=PAGE_SIZE_MAX)]
 PAGE_SIZE = 10
 """The wire contract's default."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from asyncpg import Record
 
 from app.http.meters import SQL
 from app.http.prices import threshold_answer
@@ -17,7 +16,7 @@ from domain.cycle import Interval, Unit
 from domain.errors import NotFound
 from domain.price import Price
 from domain.subscription import Item
-from projections.log_reader import Database
+from projections.database import Database, Row
 
 
 class CustomerBrief(msgspec.Struct):
@@ -94,7 +93,7 @@ class SubscriptionList(msgspec.Struct):
     items: list[SubscriptionAnswer]
 
 
-async def find_subscription(database: Database, tenant_id: str, subscription_id: str) -> Record:
+async def find_subscription(database: Database, tenant_id: str, subscription_id: str) -> Row:
     """The read model's row. Raises ``NotFound``."""
     row = await database.fetchrow(SQL["subscription"], tenant_id, subscription_id)
     if row is None:
@@ -105,13 +104,13 @@ async def find_subscription(database: Database, tenant_id: str, subscription_id:
 class _Around(msgspec.Struct):
     """What a page of subscriptions refers to, by id."""
 
-    customers: dict[str, Record]
+    customers: dict[str, Row]
     keys: dict[str, bytes]
     prices: dict[str, Price]
-    meters: dict[str, Record]
+    meters: dict[str, Row]
 
 
-async def _around(database: Database, tenant_id: str, rows: list[Record]) -> _Around:
+async def _around(database: Database, tenant_id: str, rows: list[Row]) -> _Around:
     customer_ids = list({row["customer_id"] for row in rows})
     product_ids = list({product_id for row in rows for product_id in row["product_ids"]})
     customers = await database.fetch(SQL["customers_by_id"], tenant_id, customer_ids)
@@ -127,7 +126,7 @@ async def _around(database: Database, tenant_id: str, rows: list[Record]) -> _Ar
     )
 
 
-async def answers(database: Database, tenant_id: str, rows: list[Record]) -> list[SubscriptionAnswer]:
+async def answers(database: Database, tenant_id: str, rows: list[Row]) -> list[SubscriptionAnswer]:
     """Subscriptions on the wire."""
     around = await _around(database, tenant_id, rows)
     return [_answer(tenant_id, row, around) for row in rows]
@@ -148,7 +147,7 @@ async def created_answer(database: Database, tenant_id: str, subscription_id: st
     )
 
 
-def _answer(tenant_id: str, row: Record, around: _Around) -> SubscriptionAnswer:
+def _answer(tenant_id: str, row: Row, around: _Around) -> SubscriptionAnswer:
     items = msgspec.json.decode(row["items"], type=list[Item])
     interval = msgspec.json.decode(row["payment_interval"], type=Interval)
     period = msgspec.json.decode(row["period"], type=Interval)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, patch, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.meters import SQL
@@ -17,6 +17,7 @@ from app.http.reading import (
     Metadata,
     PageNumber,
     PageSize,
+    Serving,
     metadata_text,
     page,
     path_id,
@@ -31,7 +32,6 @@ from app.http.subscription_answers import (
     find_subscription,
 )
 from app.limits import QUANTITY_MAX, SUBSCRIPTION_ITEMS_MAX
-from app.service import Service
 from app.subscribing import Order, change_subscription, subscribe
 from domain.errors import Invalid
 from domain.subscription import Item
@@ -119,7 +119,7 @@ def _billing(value: dict[str, Any]) -> dict[str, Any]:
 
 
 @post("/subscriptions", status_code=200, guards=[requires("write")])
-async def create_subscription(request: Asked, service: Service, data: SubscriptionCreate) -> CreateResponse:
+async def create_subscription(request: Asked, service: Serving, data: JSONBody[SubscriptionCreate]) -> CreateResponse:
     """Subscribe. The subscription is active at once; with an anchor in the past its cycles since then are open."""
     if data.trial_period_days:
         raise Invalid("trial_period_days", "trials are not billed here; leave it out or 0")
@@ -141,13 +141,13 @@ async def create_subscription(request: Asked, service: Service, data: Subscripti
 @get("/subscriptions", guards=[requires("read")])
 async def list_subscriptions(
     request: Asked,
-    service: Service,
-    customer_id: str | None = None,
-    product_id: str | None = None,
-    status: str | None = None,
-    cancel_at_next_billing_date: bool | None = None,
-    created_at_gte: str | None = None,
-    created_at_lte: str | None = None,
+    service: Serving,
+    customer_id: FromQuery[str | None] = None,
+    product_id: FromQuery[str | None] = None,
+    status: FromQuery[str | None] = None,
+    cancel_at_next_billing_date: FromQuery[bool | None] = None,
+    created_at_gte: FromQuery[str | None] = None,
+    created_at_lte: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> SubscriptionList:
@@ -167,21 +167,21 @@ async def list_subscriptions(
         return SubscriptionList(await answers(connection, tenant_id, found))
 
 
-async def _one(service: Service, tenant_id: str, subscription_id: str) -> SubscriptionAnswer:
+async def _one(service: Serving, tenant_id: str, subscription_id: str) -> SubscriptionAnswer:
     async with service.pool.acquire() as connection:
         row = await find_subscription(connection, tenant_id, subscription_id)
         return (await answers(connection, tenant_id, [row]))[0]
 
 
 @get("/subscriptions/{subscription_id:str}", guards=[requires("read")])
-async def get_subscription(request: Asked, service: Service, subscription_id: FromPath[str]) -> SubscriptionAnswer:
+async def get_subscription(request: Asked, service: Serving, subscription_id: FromPath[str]) -> SubscriptionAnswer:
     """One subscription."""
     return await _one(service, request.auth.tenant_id, path_id(subscription_id, "subscription"))
 
 
 @patch("/subscriptions/{subscription_id:str}", guards=[requires("write")])
 async def update_subscription(
-    request: Asked, service: Service, subscription_id: FromPath[str], data: SubscriptionUpdate
+    request: Asked, service: Serving, subscription_id: FromPath[str], data: JSONBody[SubscriptionUpdate]
 ) -> SubscriptionAnswer:
     """Cancel now or at the next billing date, or change billing address and metadata."""
     subscription_id = path_id(subscription_id, "subscription")

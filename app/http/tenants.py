@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, get, patch, post
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from app.http.auth import requires
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, page, path_id
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, path_id
 from app.ingesting import rules_of
 from app.keys import SQL, create_key, revoke_key
 from app.limits import INVOICE_PREFIX_MAX_CHARS, TEXT_MAX_CHARS
-from app.service import Service
 from app.transaction import transaction
 from domain import instant
 from domain.errors import Invalid
@@ -115,14 +114,14 @@ def changed(settings: Settings, data: SettingsUpdate) -> Settings:
 
 
 @get("/settings", guards=[requires("read")])
-async def get_settings(request: Asked, service: Service) -> SettingsAnswer:
+async def get_settings(request: Asked, service: Serving) -> SettingsAnswer:
     """The settings in force: the tenant's own, and the service's where it set none."""
     async with service.pool.acquire() as connection:
         return answer(await rules_of(connection, service, request.auth.tenant_id))
 
 
 @patch("/settings", guards=[requires("write")])
-async def update_settings(request: Asked, service: Service, data: SettingsUpdate) -> SettingsAnswer:
+async def update_settings(request: Asked, service: Serving, data: JSONBody[SettingsUpdate]) -> SettingsAnswer:
     """Change settings of this tenant."""
     async with transaction(service, request.auth, "settings.change") as running:
         tenant = await running.get(Tenant, running.tenant_id)
@@ -132,7 +131,7 @@ async def update_settings(request: Asked, service: Service, data: SettingsUpdate
 
 
 @post("/api-keys", status_code=201, guards=[requires("write")])
-async def create_api_key(request: Asked, service: Service, data: KeyCreate) -> KeyAnswer:
+async def create_api_key(request: Asked, service: Serving, data: JSONBody[KeyCreate]) -> KeyAnswer:
     """Make a key. Its secret is shown in this answer and nowhere else."""
     key_id, secret = await create_key(service, request.auth, scope=data.scope, name=data.name)
     return KeyAnswer(key_id, data.scope, data.name, secret=secret)
@@ -140,7 +139,7 @@ async def create_api_key(request: Asked, service: Service, data: KeyCreate) -> K
 
 @get("/api-keys", guards=[requires("write")])
 async def list_api_keys(
-    request: Asked, service: Service, page_number: PageNumber = 0, page_size: PageSize = PAGE_SIZE
+    request: Asked, service: Serving, page_number: PageNumber = 0, page_size: PageSize = PAGE_SIZE
 ) -> KeyList:
     """The tenant's keys, without their secrets."""
     rows = page(page_number, page_size)
@@ -160,7 +159,7 @@ async def list_api_keys(
 
 
 @delete("/api-keys/{key_id:str}", guards=[requires("write")])
-async def revoke_api_key(request: Asked, service: Service, key_id: FromPath[str]) -> None:
+async def revoke_api_key(request: Asked, service: Serving, key_id: FromPath[str]) -> None:
     """Make a key open nothing from now on."""
     await revoke_key(service, request.auth, path_id(key_id, "api_key"))
 

@@ -10,20 +10,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from app.http.auth import requires
 from app.http.customers import zone_of
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, page, path_id, read_instant
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, path_id, read_instant
 from app.limits import USAGE_WINDOWS_MAX
 from app.projecting import wait_for
-from app.service import Service
 from app.usage_history import Period, usage_history
 from domain import instant, number
 from domain.aggregation import Aggregation
 from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import Invalid, NotFound
-from projections.log_reader import Database
+from projections.database import Database
 from projections.quantities import SQL as QUANTITY_SQL
 from projections.quantities import projected_position
 from projections.rating_facts import counted_meters
@@ -95,15 +94,15 @@ def _next_edge(after: datetime, window: Window, zone: str) -> datetime:
 @get("/meters/{meter_id:str}/usage", guards=[requires("read")])
 async def meter_usage(
     request: Asked,
-    service: Service,
+    service: Serving,
     meter_id: FromPath[str],
-    start: str | None = None,
-    end: str | None = None,
-    customer_id: str | None = None,
-    window: Window | None = None,
-    time_zone: str = "UTC",
-    group_by: str | None = None,
-    at_least: int = 0,
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+    window: FromQuery[Window | None] = None,
+    time_zone: FromQuery[str] = "UTC",
+    group_by: FromQuery[str | None] = None,
+    at_least: FromQuery[int] = 0,
 ) -> UsageAnswer:
     """What a meter counted in ``[start, end)`` (by default the last 30 days up to now), for one customer or all."""
     until = read_instant(end, "end") or service.clock()
@@ -167,7 +166,7 @@ def _whole(question: Question, parts: list[Measured], items: list[Any]) -> Usage
 @get("/meters/{meter_id:str}/unmeasured", guards=[requires("read")])
 async def list_unmeasured(
     request: Asked,
-    service: Service,
+    service: Serving,
     meter_id: FromPath[str],
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
@@ -185,11 +184,11 @@ async def list_unmeasured(
 @get("/subscriptions/{subscription_id:str}/usage-history", guards=[requires("read")])
 async def subscription_usage_history(
     request: Asked,
-    service: Service,
+    service: Serving,
     subscription_id: FromPath[str],
-    start_date: str | None = None,
-    end_date: str | None = None,
-    meter_id: str | None = None,
+    start_date: FromQuery[str | None] = None,
+    end_date: FromQuery[str | None] = None,
+    meter_id: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
 ) -> HistoryList:

@@ -14,3 +14,6 @@ select key_id, scope, name, created_at, revoked_at from kept.api_key
  where tenant_id = $1
  order by created_at desc, key_id
  limit $2 offset $3;
+
+-- name: has_keys
+select exists (select from kept.api_key where tenant_id = $1);

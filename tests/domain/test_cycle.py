@@ -89,6 +89,8 @@ def test_boundaries_count_from_the_anchor(anchor: Anchor, interval: Interval, ex
         ("Asia/Beirut", date(2022, 3, 27), "2022-03-26T22:00"),
         ("Africa/Cairo", date(2024, 4, 26), "2024-04-25T22:00"),
         ("America/Havana", date(2024, 3, 10), "2024-03-10T05:00"),
+        # Clocks went from 23:30 to 00:30: midnight lies inside the gap, not at its start.
+        ("America/Toronto", date(1919, 3, 31), "1919-03-31T04:30"),
         # Clocks went from 01:00 back to 00:00: midnight came twice, the first one counts.
         ("America/Havana", date(2024, 11, 3), "2024-11-03T04:00"),
         # Clocks went from 00:00 back to 23:00: midnight came once, an hour late.
@@ -101,7 +103,7 @@ def test_boundaries_count_from_the_anchor(anchor: Anchor, interval: Interval, ex
         ("Pacific/Apia", date(2011, 12, 30), "2011-12-30T10:00"),
         ("Pacific/Apia", date(2011, 12, 31), "2011-12-30T10:00"),
         ("Pacific/Apia", date(2012, 1, 1), "2011-12-31T10:00"),
-        # The clock went from 23:59:59 to 00:30 of the same midnight.
+        # Clocks went from 23:30 to 00:00: midnight exists, at the gap's end.
         ("Asia/Pyongyang", date(2018, 5, 5), "2018-05-04T15:00"),
     ],
 )

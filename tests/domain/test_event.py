@@ -18,9 +18,7 @@ FIELDS = st.tuples(TEXT, TEXT, TEXT, MICROS, TEXT)
 def test_layout_version_1_is_these_bytes() -> None:
     assert (
         canonical("e1", "api.call", "cüs", 1_700_000_000_123_456, '{"n": 1}')
-        == bytes.fromhex("0100000002000000080000000400060a241820224000000008")
-        + "e1api.callcüs".encode()
-        + b'{"n": 1}'
+        == bytes.fromhex("0100000002000000080000000400060a241820224000000008") + "e1api.callcüs".encode() + b'{"n": 1}'
     )
 
 

@@ -76,7 +76,5 @@ async def test_no_place_can_be_entered(places: tuple[Path, Path]):
     if not IS_ROOT:
         assert await usable(hidden, SERVER, [closed]) == hidden
         return
-    with pytest.raises(
-        EngineError, match="The account nobody, under which root runs the server, cannot read"
-    ):
+    with pytest.raises(EngineError, match="The account nobody, under which root runs the server, cannot read"):
         await usable(hidden, SERVER, [closed])

@@ -63,20 +63,13 @@ def _run_lock_is_free(home: Path) -> bool:
 
 
 def _is_stopped(home: Path) -> bool:
-    return (
-        _run_lock_is_free(home)
-        and not _processes(home)
-        and not (_directory(home) / "postmaster.pid").exists()
-    )
+    return _run_lock_is_free(home) and not _processes(home) and not (_directory(home) / "postmaster.pid").exists()
 
 
 async def test_data_survive_a_restart(home: Path):
     async with embedded(home) as engine:
         assert engine.data_directory == home / f"pg{engine.version}"
-        assert (
-            await _value(engine.dsn, "SELECT current_database() || ' ' || current_user")
-            == "taximeter postgres"
-        )
+        assert await _value(engine.dsn, "SELECT current_database() || ' ' || current_user") == "taximeter postgres"
         await _value(engine.dsn, "CREATE TABLE fare AS SELECT 42 AS cents")
         assert not _run_lock_is_free(home)
     assert _is_stopped(home)
@@ -106,9 +99,7 @@ async def test_the_settings_that_money_depends_on(open_home: Path):
     assert shown["checkpoint_timeout"] == "15min"
     assert mode == 0o700
     assert locale is not None
-    assert (locale["provider"], locale["locale"]) == (
-        ("b", "C.UTF-8") if engine.version >= 17 else ("c", "none")
-    )
+    assert (locale["provider"], locale["locale"]) == (("b", "C.UTF-8") if engine.version >= 17 else ("c", "none"))
 
 
 async def test_root_serves_a_closed_directory_without_opening_it(home: Path):
@@ -187,9 +178,7 @@ async def test_a_busy_process_of_a_killed_server_is_told_to_quit(home: Path, mon
     async with embedded(home) as engine:
         connection = await asyncpg.connect(engine.dsn)
         # It never waits for anything, so it does not notice that its postmaster is gone.
-        query = asyncio.create_task(
-            connection.execute("SELECT count(*) FROM generate_series(1, 1e15) AS s(n)")
-        )
+        query = asyncio.create_task(connection.execute("SELECT count(*) FROM generate_series(1, 1e15) AS s(n)"))
         backend = connection.get_server_pid()
         await _until(lambda: _state(backend) == "R")
         os.kill(await _postmaster(engine.dsn), signal.SIGKILL)

@@ -35,9 +35,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 def receiver(chunks: Iterable[bytes], then: str = "end") -> Callable[[], Any]:
     """An ASGI ``receive``: the chunks, then the end, a disconnect, or silence for ever."""
     parts = list(chunks)
-    messages: list[dict[str, Any]] = [
-        {"type": "http.request", "body": part, "more_body": True} for part in parts
-    ]
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     if then == "end":
         messages.append({"type": "http.request"})
     elif then == "disconnect":
@@ -54,9 +52,7 @@ def receiver(chunks: Iterable[bytes], then: str = "end") -> Callable[[], Any]:
     return receive
 
 
-async def read(
-    chunks: Iterable[bytes], limits: BodyLimits = SMALL, then: str = "end", **headers: str
-) -> bytes:
+async def read(chunks: Iterable[bytes], limits: BodyLimits = SMALL, then: str = "end", **headers: str) -> bytes:
     lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return await read_body({"type": "http", "headers": lines}, receiver(chunks, then), limits=limits)
 

@@ -37,9 +37,7 @@ def test_good_and_bad_events_keep_their_places(ndjson: bool) -> None:
         (1, "e3", BAD),
         (2, None, "{}"),
     ]
-    assert [
-        (problem.index, problem.event_id, problem.field, problem.code) for problem in decoded.problems
-    ] == [
+    assert [(problem.index, problem.event_id, problem.field, problem.code) for problem in decoded.problems] == [
         (1, "e3", "customer_id", "MISSING_FIELD"),
         (1, "e3", "timestamp", "INVALID_TIMESTAMP"),
         (1, "e3", "metadata.a", "INVALID_TEXT"),

@@ -32,17 +32,13 @@ def test_an_event_with_everything() -> None:
     assert read_event(0, text.encode()) == UsageEvent("e1", "n", "c", instant, metadata)
 
 
-@pytest.mark.parametrize(
-    "rest", ["", ',"timestamp":null', ',"metadata":null', ',"metadata":null,"timestamp":null']
-)
+@pytest.mark.parametrize("rest", ["", ',"timestamp":null', ',"metadata":null', ',"metadata":null,"timestamp":null'])
 def test_null_is_absent(rest: str) -> None:
     assert read_event(0, f"{{{REQUIRED}{rest}}}".encode()) == UsageEvent("e1", "n", "c", None, "")
 
 
 def test_an_empty_object_is_kept_as_sent() -> None:
-    assert read_event(0, f'{{{REQUIRED},"metadata":{{ }}}}'.encode()) == UsageEvent(
-        "e1", "n", "c", None, "{ }"
-    )
+    assert read_event(0, f'{{{REQUIRED},"metadata":{{ }}}}'.encode()) == UsageEvent("e1", "n", "c", None, "{ }")
 
 
 def test_every_bad_field_is_named() -> None:

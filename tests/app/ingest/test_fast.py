@@ -13,8 +13,7 @@ from domain.event import UsageEvent
 
 REQUIRED = '"event_id":"e1","event_name":"n","customer_id":"c"'
 PLAIN = (
-    f'{{{REQUIRED},"timestamp":"2026-11-23T18:50:07.258763+00:00",'
-    '"metadata":{"tokens":12,"rate":0.5,"model":"x"}}'
+    f'{{{REQUIRED},"timestamp":"2026-11-23T18:50:07.258763+00:00","metadata":{{"tokens":12,"rate":0.5,"model":"x"}}}}'
 )
 
 

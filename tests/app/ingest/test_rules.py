@@ -91,9 +91,7 @@ def test_metadata_within_the_limits() -> None:
     assert metadata_problems(*((str(i), "") for i in range(50))) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["9" * 20, f"-0.{'9' * 30}", f"{'9' * 20}.{'9' * 30}", "1e19", "1e-30", "-0"]
-)
+@pytest.mark.parametrize("text", ["9" * 20, f"-0.{'9' * 30}", f"{'9' * 20}.{'9' * 30}", "1e19", "1e-30", "-0"])
 def test_numbers_within_the_limits(text: str) -> None:
     assert metadata_problems(("n", NumberText(text))) == []
 
@@ -133,9 +131,7 @@ def test_metadata_keys_that_are_refused(key: str, field: str, code: str) -> None
 
 
 def test_a_repeated_metadata_key_is_named() -> None:
-    assert metadata_problems(("a", "1"), ("b", "2"), ("a", "1"), ("a", "3")) == [
-        ("metadata.a", "DUPLICATE_KEY")
-    ]
+    assert metadata_problems(("a", "1"), ("b", "2"), ("a", "1"), ("a", "3")) == [("metadata.a", "DUPLICATE_KEY")]
 
 
 def test_too_many_keys_is_one_problem_however_wrong_they_are() -> None:

@@ -78,9 +78,7 @@ def test_one_key_on_two_levels_is_not_repeated() -> None:
 @given(st.lists(st.tuples(SPACE, VALUES, SPACE), max_size=5), st.booleans())
 def test_elements_are_exactly_what_was_sent(items: list, ascii_only: bool) -> None:
     texts = [json.dumps(value, ensure_ascii=ascii_only).encode() for _, value, _ in items]
-    around = [
-        before.encode() + text + after.encode() for text, (before, _, after) in zip(texts, items, strict=True)
-    ]
+    around = [before.encode() + text + after.encode() for text, (before, _, after) in zip(texts, items, strict=True)]
     assert parts_of_array(b"[" + b",".join(around) + b"]") == texts
 
 

@@ -1,0 +1,135 @@
+"""What the command line does, one function per command."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import Namespace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from rich.progress import Progress
+
+from app import settings
+from app.billing import close_due_everywhere
+from app.clock import system_clock
+from app.database import check_schema, connect_owner, migrate, open_pool
+from app.engine.launcher import embedded
+from app.event_log import ensure_partitions
+from app.keys import create_key, system_caller
+from app.projecting import run_projector
+from app.scheduling import run_scheduler
+from app.service import Service
+from domain.tenant import Rules
+from projections.rebuild import rebuild
+
+Environment = Mapping[str, str]
+
+
+@asynccontextmanager
+async def database(flags: Namespace, environment: Environment) -> AsyncIterator[str]:
+    """The address of the database: the given one, or the embedded server's while the block runs."""
+    url: str = settings.value(settings.DATABASE_URL, flags, environment)
+    if url:
+        yield url
+        return
+    async with embedded(settings.value(settings.DATA, flags, environment)) as engine:
+        yield engine.dsn
+
+
+@asynccontextmanager
+async def open_service(dsn: str, rules: Rules) -> AsyncIterator[Service]:
+    """A service on a database whose schema fits."""
+    owner = await connect_owner(dsn)
+    try:
+        await check_schema(owner)
+    finally:
+        await owner.close()
+    async with open_pool(dsn) as pool:
+        yield Service(pool, system_clock, rules)
+
+
+async def prepare(dsn: str) -> list[str]:
+    """Migrate, and make the partitions of this month and the next; what was applied."""
+    applied = await migrate(dsn)
+    owner = await connect_owner(dsn)
+    try:
+        await ensure_partitions(owner, system_clock())
+    finally:
+        await owner.close()
+    return applied
+
+
+async def migrate_database(flags: Namespace, environment: Environment) -> int:
+    """``taximeter migrate``"""
+    async with database(flags, environment) as dsn:
+        applied = await prepare(dsn)
+    print("applied: " + ", ".join(applied) if applied else "the schema is up to date")
+    return 0
+
+
+async def create_api_key(flags: Namespace, environment: Environment) -> int:
+    """``taximeter key create``"""
+    async with database(flags, environment) as dsn:
+        await prepare(dsn)
+        async with open_service(dsn, settings.rules(flags, environment)) as service:
+            tenant_id = settings.value(settings.TENANT, flags, environment)
+            key_id, secret = await create_key(service, system_caller(tenant_id), scope=flags.scope, name=flags.name)
+    print(f"tenant:  {tenant_id}\nscope:   {flags.scope}\nkey id:  {key_id}\nAPI key: {secret}   (shown only now)")
+    return 0
+
+
+async def rebuild_read_models(flags: Namespace, environment: Environment) -> int:
+    """``taximeter rebuild``"""
+    async with database(flags, environment) as dsn:
+        await prepare(dsn)
+        owner = await connect_owner(dsn)
+        try:
+            with Progress() as progress:
+                tasks = {}
+
+                def report(tenant_id: str, position: int, until: int) -> None:
+                    if tenant_id not in tasks:
+                        tasks[tenant_id] = progress.add_task(tenant_id, total=until)
+                    progress.update(tasks[tenant_id], completed=position, total=until)
+
+                differences = await rebuild(owner, report)
+        finally:
+            await owner.close()
+    for difference in differences:
+        print(f"{difference.table}: {difference.missing} rows were missing, {difference.extra} were not in the log")
+    print("the read models were rebuilt" + ("" if differences else "; every row was as before"))
+    return 0
+
+
+async def close_what_is_due(flags: Namespace, environment: Environment) -> int:
+    """``taximeter close-due``"""
+    async with database(flags, environment) as dsn, open_service(dsn, settings.rules(flags, environment)) as service:
+        closed = await close_due_everywhere(service)
+    print(f"{closed} cycles closed")
+    return 0
+
+
+async def project(flags: Namespace, environment: Environment) -> int:
+    """``taximeter project``: the projector and the scheduler, until SIGINT or SIGTERM."""
+    async with database(flags, environment) as dsn, open_service(dsn, settings.rules(flags, environment)) as service:
+        await work(service, dsn)
+    return 0
+
+
+async def work(service: Service, dsn: str) -> None:
+    """Project and close what is due until the process is told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_projector(service, dsn, stop))
+        tasks.create_task(run_scheduler(service, stop))
+
+
+def run_flights(flags: Namespace, environment: Environment) -> int:
+    """``taximeter example flights``"""
+    # The example's packages are an extra, which nobody else needs.
+    from app.example.flights import run
+
+    return run(settings.value(settings.URL, flags, environment), settings.value(settings.API_KEY, flags, environment))

@@ -1,0 +1,1 @@
+"""Worked examples that drive a running service from outside, through its public HTTP API."""

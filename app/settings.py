@@ -1,0 +1,187 @@
+"""Every setting of the service, once: its flag, its environment variable, its default and its limits.
+
+A flag wins over the environment, which wins over the default. ``docs/settings.md`` is printed from this table.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from app.engine.launcher import data_home
+from domain import instant
+from domain.tenant import Rules
+
+
+class SettingError(Exception):
+    """A setting has a value that it cannot have; the message names the setting and the rule."""
+
+
+def _port(text: str) -> int:
+    return _whole(text, 0, 65_535)
+
+
+def _workers(text: str) -> int:
+    return _whole(text, 1, 64)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        raise ValueError(f"must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def _plain(text: str) -> str:
+    return text
+
+
+def _database_url(text: str) -> str:
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return text
+
+
+def _data(text: str) -> Path:
+    return Path(text).absolute() if text else data_home()
+
+
+def _duration(text: str) -> timedelta | None:
+    return instant.parse_duration(text)
+
+
+def _bounded_duration(text: str) -> timedelta:
+    duration = instant.parse_duration(text)
+    if duration is None:
+        raise ValueError("must be a duration such as 1h or 0s")
+    return duration
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. ``read`` turns its text into its value and raises ``ValueError`` with the rule."""
+
+    name: str
+    default: str
+    unit: str
+    limit: str
+    meaning: str
+    read: Callable[[str], Any]
+
+    @property
+    def flag(self) -> str:
+        """The command line's name for it."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment's name for it."""
+        return f"TAXIMETER_{self.name.upper()}"
+
+
+HOST = Setting("host", "127.0.0.1", "address", "", "where the service listens; 0.0.0.0 for every network", _plain)
+PORT = Setting("port", "8080", "port", "0 to 65535; 0 takes a free one", "where the service listens", _port)
+WORKERS = Setting("workers", "1", "processes", "1 to 64", "web processes that share the port", _workers)
+DATA = Setting(
+    "data", "", "directory", "", "home of the embedded PostgreSQL; empty: the usual place for this account", _data
+)
+DATABASE_URL = Setting(
+    "database_url",
+    "",
+    "URL",
+    "PostgreSQL 15 to 18",
+    "a server to use instead of the embedded one, as its owner: postgresql://user@host/database",
+    _database_url,
+)
+TENANT = Setting(
+    "tenant",
+    "default",
+    "id",
+    "1 to 63 of a-z, 0-9, _ and -",
+    "the tenant that a command or the first key is for",
+    _plain,
+)
+API_KEY = Setting(
+    "api_key",
+    "",
+    "text",
+    "up to 200 characters",
+    "the first tenant's key, instead of one made up; or a client's",
+    _plain,
+)
+URL = Setting("url", "http://127.0.0.1:8080", "URL", "", "the running service that an example talks to", _plain)
+EVENT_AGE_MAX = Setting(
+    "event_age_max", "35d", "duration", "up to 100 years, or none", "how old a usage event may be", _duration
+)
+EVENT_AHEAD_MAX = Setting(
+    "event_ahead_max", "5m", "duration", "up to 100 years, or none", "how far ahead a usage event may lie", _duration
+)
+CLOSE_GRACE = Setting(
+    "close_grace",
+    "1h",
+    "duration",
+    "up to 100 years",
+    "how long after its end a cycle closes by itself",
+    _bounded_duration,
+)
+
+DATABASE = (DATA, DATABASE_URL)
+RULES = (EVENT_AGE_MAX, EVENT_AHEAD_MAX, CLOSE_GRACE)
+ALL = (HOST, PORT, WORKERS, *DATABASE, TENANT, API_KEY, URL, *RULES)
+
+
+def add_flags(parser: ArgumentParser, settings: tuple[Setting, ...]) -> None:
+    """Offer settings as flags of a command."""
+    for setting in settings:
+        default = setting.default or "none"
+        parser.add_argument(setting.flag, metavar=setting.unit.upper(), help=f"{setting.meaning} (default: {default})")
+
+
+def value(setting: Setting, flags: Namespace, environment: Mapping[str, str]) -> Any:
+    """A setting's value. Raises ``SettingError`` naming where the bad value came from."""
+    given = getattr(flags, setting.name, None)
+    source = setting.flag if given is not None else setting.variable
+    text = given if given is not None else environment.get(setting.variable, setting.default)
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        raise SettingError(f"{source} is {text!r}: {error}") from None
+
+
+def rules(flags: Namespace, environment: Mapping[str, str]) -> Rules:
+    """The service's own rules, which hold for tenants that set none."""
+    return Rules(
+        event_ahead_max=value(EVENT_AHEAD_MAX, flags, environment),
+        event_age_max=value(EVENT_AGE_MAX, flags, environment),
+        close_grace=value(CLOSE_GRACE, flags, environment),
+        number_prefix="INV-",
+        company={},
+    )
+
+
+def page() -> str:
+    """``docs/settings.md``."""
+    rows = [
+        f"| `{s.flag}` | `{s.variable}` | {f'`{s.default}`' if s.default else 'none'} | {s.unit} | {s.limit or 'none'}"
+        f" | {s.meaning} |"
+        for s in ALL
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "A flag wins over the environment variable, which wins over the default. A command takes the flags that",
+            "matter to it (`taximeter COMMAND --help`); the environment holds for all of them.",
+            "",
+            "| flag | environment | default | unit | limit | meaning |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "Durations are written as `30s`, `5m`, `1h`, `35d`, or `none` for no limit. The last three are defaults:",
+            "a tenant sets its own with `PATCH /settings`.",
+            "",
+        ]
+    )

@@ -1,0 +1,153 @@
+"""``taximeter serve``: one process holds the database and the socket, its children do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app import settings
+from app.commands import database, open_service, prepare
+from app.keys import create_key, has_keys, system_caller
+from app.service import Service
+
+DRAIN_SECONDS = 15.0
+"""How long children may take to finish what they are at before they are killed."""
+
+RESTART_SECONDS = 1.0
+"""The pause before a child that died is started again, so that one that cannot live does not spin."""
+
+BACKLOG = 2_048
+"""Connections that the kernel holds while the web processes are busy."""
+
+
+def serve(flags: Namespace, environment: Mapping[str, str]) -> int:
+    """Serve until SIGINT or SIGTERM; then stop children and the embedded database in order."""
+    return asyncio.run(_serve(flags, environment))
+
+
+async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
+    host, port = settings.value(settings.HOST, flags, environment), settings.value(settings.PORT, flags, environment)
+    workers = settings.value(settings.WORKERS, flags, environment)
+    rules = settings.rules(flags, environment)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = listen(host, port)
+    try:
+        async with database(flags, environment) as dsn:
+            await prepare(dsn)
+            async with open_service(dsn, rules) as service:
+                secret = await _first_key(service, flags, environment)
+            plan = {"dsn": dsn, "rules": msgspec.to_builtins(rules), "socket": listener.fileno()}
+            print(_welcome(listener, secret), flush=True)
+            roles = ["project", *["web"] * workers]
+            async with asyncio.TaskGroup() as tasks:
+                for role in roles:
+                    tasks.create_task(_keep_alive(role, plan, stop))
+            print("taximeter: stopped; stopping the database", flush=True)
+    finally:
+        listener.close()
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that every web process accepts from. Raises ``SettingError`` when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise settings.SettingError(
+            f"cannot listen on {host} port {port}: {error.strerror}; is Taximeter running already? try --port"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+async def _first_key(service: Service, flags: Namespace, environment: Mapping[str, str]) -> str | None:
+    """On an empty database, make the first tenant and its key; the secret, or ``None`` when there are keys."""
+    tenant_id = settings.value(settings.TENANT, flags, environment)
+    preset = settings.value(settings.API_KEY, flags, environment)
+    if await has_keys(service, tenant_id):
+        return None
+    _, secret = await create_key(
+        service, system_caller(tenant_id), scope="write", name="first key", secret=preset or None
+    )
+    return secret
+
+
+def _welcome(listener: socket.socket, secret: str | None) -> str:
+    address = listener.getsockname()
+    host = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else address[0]
+    url = f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
+    event = '{"events":[{"event_id":"hello-1","customer_id":"ada","event_name":"api.call"}]}'
+    key = (
+        f"API key (shown only now): {secret}"
+        if secret
+        else "API key: the one you have (`taximeter key create` makes more)"
+    )
+    bearer = secret or "YOUR_API_KEY"
+    return "\n".join(
+        [
+            f"Taximeter serves at {url}   (API: {url}/schema)",
+            key,
+            "Send a first event:",
+            f"  curl {url}/events/ingest -H 'Authorization: Bearer {bearer}' -H 'Content-Type: application/json' \\",
+            f"    -d '{event}'",
+            "Ctrl-C stops everything.",
+        ]
+    )
+
+
+async def _keep_alive(role: str, plan: dict[str, Any], stop: asyncio.Event) -> None:
+    """Run a child, and another one whenever it dies, until the stop."""
+    while not stop.is_set():
+        child = await _start(role, plan)
+        ended = asyncio.create_task(child.wait())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            await _end(child, ended)
+            return
+        print(f"taximeter: the {role} process ended with status {ended.result()}; starting another", file=sys.stderr)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _start(role: str, plan: dict[str, Any]) -> Process:
+    # In a session of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops its children in order.
+    environment = {**os.environ, "TAXIMETER_CHILD": json.dumps(plan)}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app.child",
+        role,
+        env=environment,
+        pass_fds=[plan["socket"]],
+        stdin=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def _end(child: Process, ended: asyncio.Task[int]) -> None:
+    if child.returncode is None:
+        child.terminate()
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await asyncio.shield(ended)
+    except TimeoutError:
+        child.kill()
+        await ended

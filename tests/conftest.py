@@ -1,0 +1,122 @@
+"""What the tests share: one embedded PostgreSQL, one migrated database, a tenant of its own for each test."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from app.commands import open_service, prepare
+from app.engine.launcher import Engine, embedded
+from app.http.application import build
+from app.keys import create_key, system_caller
+from app.projecting import Doorbell, project_all
+from app.service import Caller, Service
+from domain.tenant import Rules
+
+# A machine under load must not turn a slow example into a failure; the laws themselves have no deadline.
+hypothesis_settings.register_profile("taximeter", deadline=None)
+hypothesis_settings.load_profile("taximeter")
+
+
+class MovingClock:
+    """A clock that moves only when told, for tests that live through months."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+RULES = Rules(
+    event_ahead_max=timedelta(minutes=5),
+    event_age_max=timedelta(days=35),
+    close_grace=timedelta(hours=1),
+    number_prefix="INV-",
+    company={},
+)
+
+
+@pytest.fixture(scope="session")
+async def engine() -> AsyncIterator[Engine]:
+    with tempfile.TemporaryDirectory(prefix="taximeter-test-") as home:
+        async with embedded(Path(home) / "home") as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+async def dsn(engine: Engine) -> str:
+    """The address of a migrated database, as its owner."""
+    await prepare(engine.dsn)
+    return engine.dsn
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+async def service(dsn: str, clock: MovingClock) -> AsyncIterator[Service]:
+    """A service on the shared database, at a time of the test's own."""
+    async with open_service(dsn, RULES) as opened:
+        yield Service(opened.pool, clock, RULES)
+
+
+@pytest.fixture
+async def caller(service: Service) -> Caller:
+    """The writer of a tenant that no other test has."""
+    tenant_id = f"t{uuid4().hex[:12]}"
+    key_id, _ = await create_key(service, system_caller(tenant_id), scope="write")
+    return Caller(tenant_id, key_id, "write", "test")
+
+
+class Api(httpx.AsyncClient):
+    """A client of the whole HTTP application, in process, with the tenant's key."""
+
+    service: Service
+    caller: Caller
+    clock: MovingClock
+
+    async def project(self) -> None:
+        """Bring the read models to the log's end."""
+        await project_all(self.service)
+
+    async def ingest(self, *events: dict[str, object], **params: str) -> httpx.Response:
+        return await self.post("/events/ingest", json={"events": list(events)}, params=params)
+
+
+@pytest.fixture
+async def api(service: Service, clock: MovingClock) -> AsyncIterator[Api]:
+    """The HTTP API with a ``write`` key of a tenant of its own."""
+
+    application, served = build(lambda: nullcontext(service))
+    # A fixture is set up and torn down in two tasks, which the application's own lifespan does not survive.
+    application.state.service, application.state.doorbell = service, Doorbell(service)
+    tenant_id = f"t{uuid4().hex[:12]}"
+    key_id, secret = await create_key(service, system_caller(tenant_id), scope="write")
+    transport = httpx.ASGITransport(app=served)
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with Api(transport=transport, base_url="http://test", headers=headers) as client:
+        client.service, client.caller, client.clock = service, Caller(tenant_id, key_id, "write", "test"), clock
+        yield client
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """A real ``taximeter serve`` and the key of its first tenant."""
+
+    base_url: str
+    api_key: str
