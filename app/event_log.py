@@ -92,7 +92,7 @@ async def append_usage(
         try:
             async with database.transaction():
                 if batch.fresh:
-                    commit = await _append(database, tenant_id, list(batch.fresh.values()), now)
+                    commit = await _append(database, tenant_id, [_timed(e, now) for e in batch.fresh.values()], now)
                 await reject(database, tenant_id, [*rejected, *map(_conflict, batch.conflicts)], now)
             break
         except asyncpg.UniqueViolationError:
@@ -103,17 +103,21 @@ async def append_usage(
 
 
 def _sort(events: Sequence[UsageEvent], now: datetime) -> _Sorted:
-    """The first event of each id; later ones of the same id meet it. An event without a time happened ``now``."""
+    """The first event of each id, as sent; later ones of the same id meet it."""
     batch = _Sorted({})
     for event in events:
-        original = batch.fresh.get(event.event_id)
-        if original is not None:
-            batch.meet(event, original)
-        elif event.timestamp is None:
-            batch.fresh[event.event_id] = msgspec.structs.replace(event, timestamp=now)
-        else:
-            batch.fresh[event.event_id] = event
+        original = batch.fresh.setdefault(event.event_id, event)
+        if original is not event:
+            batch.meet(event, _timed(original, now))
     return batch
+
+
+def _timed(event: UsageEvent, now: datetime) -> UsageEvent:
+    """The event as it is recorded: without a time of its own it happened ``now``.
+
+    Only what is recorded gets that time. A resend without a time has the original's, whenever it comes.
+    """
+    return event if event.timestamp is not None else msgspec.structs.replace(event, timestamp=now)
 
 
 async def _append(database: Database, tenant_id: str, events: list[UsageEvent], now: datetime) -> Commit:

@@ -10,13 +10,17 @@ import socket
 import sys
 from argparse import Namespace
 from asyncio.subprocess import Process
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from app import settings
 from app.commands import database, open_service, prepare
+from app.engine.locks import FileLock
+from app.engine.problems import EngineError
 from app.keys import create_key, has_keys, system_caller
 from app.service import Service
 
@@ -44,7 +48,7 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(host, port)
     try:
-        async with database(flags, environment) as dsn:
+        async with database(flags, environment) as dsn, only_server(flags, environment):
             await prepare(dsn)
             async with open_service(dsn, rules) as service:
                 secret = await _first_key(service, flags, environment)
@@ -58,6 +62,26 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
     finally:
         listener.close()
     return 0
+
+
+@asynccontextmanager
+async def only_server(flags: Namespace, environment: Mapping[str, str]) -> AsyncIterator[None]:
+    """Hold the data directory, which exists, while serving from it. Raises ``EngineError`` when another service does.
+
+    Command-line tools may work beside a service; a second service by accident would only confuse its owner. With a
+    database by URL any number may serve.
+    """
+    if settings.value(settings.DATABASE_URL, flags, environment):
+        yield
+        return
+    data: Path = settings.value(settings.DATA, flags, environment)
+    lock = FileLock(data / "serve.lock")
+    try:
+        if not lock.try_exclusive():
+            raise EngineError(f"Taximeter is already being served from {data}; stop it first, or take another --data")
+        yield
+    finally:
+        lock.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -117,7 +117,7 @@ class Client:
             raise ExampleError(f"{self._base_url} is no URL of a service ({error})") from error
         except httpx.HTTPError as error:
             raise ExampleError(
-                f"{method} {path} broke off ({error or type(error).__name__});"
+                f"{method} {path} broke off ({str(error) or type(error).__name__});"
                 " run this again, nothing is recorded twice"
             ) from error
 

@@ -1,0 +1,214 @@
+"""``taximeter serve`` as a person meets it: real processes, a real port, Ctrl-C and kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60.0
+
+
+@dataclass
+class Serving:
+    """A running ``taximeter serve`` and the lines that it printed until it was ready."""
+
+    process: asyncio.subprocess.Process
+    lines: list[str]
+
+    @property
+    def url(self) -> str:
+        return next(found[1] for line in self.lines if (found := re.search(r"serves at (\S+)", line)))
+
+    @property
+    def key(self) -> str:
+        return next(found[1] for line in self.lines if (found := re.search(r"Bearer (\S+)'", line)))
+
+    async def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return await self.process.wait()
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "app", *arguments]
+
+
+@asynccontextmanager
+async def serving(data: Path, *arguments: str, **environment: str) -> AsyncIterator[Serving]:
+    process = await asyncio.create_subprocess_exec(
+        *command("serve", "--data", str(data), "--port", "0", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not lines or "Ctrl-C" not in lines[-1]:
+                line = (await process.stdout.readline()).decode()
+                assert line, f"it ended early: {lines}"
+                lines.append(line)
+        yield Serving(process, lines)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await process.wait()
+        # The transport of the pipe is closed with the end of the output.
+        await process.stdout.read()
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="taximeter-serve-"))
+    home.chmod(0o711)
+    yield home
+    shutil.rmtree(home)
+
+
+async def ready(client: httpx.AsyncClient) -> None:
+    """Wait until a web process answers: the socket is open before they are."""
+    async with asyncio.timeout(START_SECONDS):
+        while (await client.get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.05)  # Another process is waited for: there is no event to wait on.
+
+
+def server_pid(data: Path) -> int | None:
+    """The process id of the embedded server, if one lives there."""
+    pid_file = next(iter(data.glob("pg*/postmaster.pid")), None)
+    return int(pid_file.read_text().splitlines()[0]) if pid_file else None
+
+
+def child_with(parent: int, argument: bytes) -> int:
+    """The child process of ``parent`` that was started with this argument."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return next(int(pid) for pid in children if argument in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+
+
+EVENT = {"events": [{"event_id": "hello-1", "customer_id": "ada", "event_name": "api.call"}]}
+
+
+async def send(running: Serving, key: str) -> dict[str, int]:
+    async with httpx.AsyncClient(base_url=running.url, headers={"Authorization": f"Bearer {key}"}) as client:
+        await ready(client)
+        answer = await client.post("/events/ingest", json=EVENT)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_data_survives_a_restart_and_ctrl_c_stops_the_database_too(data: Path) -> None:
+    async with serving(data) as first:
+        key = first.key
+        assert (await send(first, key))["ingested_count"] == 1
+        assert await first.interrupt() == 0
+    assert server_pid(data) is None
+    async with serving(data, "--workers", "2") as second:
+        assert not any(key in line for line in second.lines), "a key is shown once"
+        assert (await send(second, key))["duplicate_count"] == 1
+    assert server_pid(data) is None
+
+
+async def test_after_kill_9_the_next_start_recovers_and_stops_cleanly(data: Path) -> None:
+    async with serving(data, TAXIMETER_API_KEY="a-key-of-my-own") as first:
+        assert (await send(first, "a-key-of-my-own"))["ingested_count"] == 1
+        first.process.kill()
+        await first.process.wait()
+        pid = server_pid(data)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    async with serving(data) as second:
+        assert (await send(second, "a-key-of-my-own"))["duplicate_count"] == 1
+        assert await second.interrupt() == 0
+    assert server_pid(data) is None
+
+
+async def test_a_second_service_on_the_same_data_says_so_and_harms_nothing(data: Path) -> None:
+    async with serving(data) as first:
+        other = await asyncio.create_subprocess_exec(
+            *command("serve", "--data", str(data), "--port", "0"), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        )
+        _, message = await other.communicate()
+        assert other.returncode == 2
+        assert f"already being served from {data}" in message.decode()
+        assert (await send(first, first.key))["ingested_count"] == 1
+
+
+async def test_a_taken_port_and_a_bad_setting_are_one_clear_line(data: Path) -> None:
+    async with serving(data) as first:
+        port = first.url.rpartition(":")[2]
+        for arguments, said in (
+            (["serve", "--port", port], f"cannot listen on 127.0.0.1 port {port}"),
+            (["serve", "--workers", "none"], "--workers is 'none': must be a whole number from 1 to 64"),
+            (
+                ["migrate", "--database-url", "mysql://x"],
+                "--database-url is 'mysql://x': must begin with postgresql://",
+            ),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                *command(*arguments), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            )
+            _, message = await process.communicate()
+            assert process.returncode == 2
+            assert message.decode().splitlines()[0].startswith(f"taximeter: {said}")
+
+
+async def test_a_web_process_that_dies_is_replaced(data: Path) -> None:
+    async with serving(data) as running:
+        await send(running, running.key)
+        web = await asyncio.to_thread(child_with, running.process.pid, b"web")
+        os.kill(web, signal.SIGKILL)
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                try:
+                    answer = await send(running, running.key)
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+        assert answer["duplicate_count"] == 1
+
+
+async def test_the_tools_work_beside_a_running_service(data: Path) -> None:
+    async with serving(data) as running:
+        process = await asyncio.create_subprocess_exec(
+            *command("key", "create", "--tenant", "other", "--scope", "ingest", "--data", str(data)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        key = re.search(r"API key: (\S+)", printed.decode())
+        assert key is not None
+        # Another tenant has ids of its own.
+        assert (await send(running, running.key))["ingested_count"] == 1
+        assert (await send(running, key[1]))["ingested_count"] == 1
+        for arguments in (["rebuild"], ["migrate"], ["close-due"]):
+            tool = await asyncio.create_subprocess_exec(
+                *command(*arguments, "--data", str(data)), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await tool.communicate()
+            assert tool.returncode == 0, said
+        assert (await send(running, running.key))["duplicate_count"] == 1
+
+
+async def test_a_database_by_url_is_served_the_same(dsn: str, data: Path) -> None:
+    owner = await asyncpg.connect(dsn)
+    await owner.execute("create database served")
+    await owner.close()
+    url = re.sub(r"/taximeter(?=\?|$)", "/served", dsn)
+    assert url != dsn
+    async with serving(data, "--database-url", url) as running:
+        assert (await send(running, running.key))["ingested_count"] == 1
+    assert server_pid(data) is None
