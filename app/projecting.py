@@ -49,11 +49,22 @@ async def project_all(service: Service) -> int:
     pages = 0
     async with service.pool.acquire() as connection:
         while tenants := [row.tenant_id for row in await lagging(connection)]:
-            moved = [await project_page(connection, tenant_id) for tenant_id in tenants]
+            moved = [await _project_one(connection, tenant_id) for tenant_id in tenants]
             pages += sum(moved)
             if not any(moved):
                 break  # Other projectors have these tenants.
     return pages
+
+
+async def _project_one(database: Database, tenant_id: str) -> bool:
+    """One page of one tenant. A page that cannot be folded is a defect of ours: it is told, and the others go on."""
+    try:
+        return await project_page(database, tenant_id)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raise
+    except Exception:
+        LOG.exception("the log of tenant %s cannot be projected", tenant_id)
+        return False
 
 
 async def run_projector(service: Service, dsn: str, stop: asyncio.Event) -> None:

@@ -106,13 +106,17 @@ async def rebuild(database: Database, report: Report, *, swap: bool = True) -> l
 
 
 async def compare(database: Database) -> list[Difference]:
-    """The read models where the live rows and the rebuilt ones differ.
+    """The read models where the live rows and the rebuilt ones differ. The caller holds the heads.
 
-    The live quantities may be behind the log; they are compared only for tenants whose checkpoint is at its end.
+    The live quantities may be behind, so they are brought to the same position first. Live read models of another
+    shape are not compared.
     """
     found: list[Difference] = []
     if await stored_schema_digest(database) != schema_digest():
         return found
+    await database.execute(f"set local search_path = {LIVE}")
+    for row in await database.fetch(SQL["heads"]):
+        await catch_up(database, row["tenant_id"], row["position"])
     for table in TABLES:
         missing = await database.fetchval(SQL["count_rows_beside"].format(table=table, a=NEXT, b=LIVE))
         extra = await database.fetchval(SQL["count_rows_beside"].format(table=table, a=LIVE, b=NEXT))

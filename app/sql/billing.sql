@@ -4,7 +4,7 @@
 -- A cycle is due when the grace period has passed since the later of its end and the recording of its subscription.
 select subscription_id
   from subscription
- where tenant_id = $1 and (advance_at <= $2 or greatest(due_at, created_at) <= $3)
+ where tenant_id = $1 and (advance_at <= $2 or (due_at <= $3 and created_at <= $3))
    and subscription_id > $4
  order by subscription_id
  limit $5;
