@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from app.example.client import Client
 from app.example.errors import ExampleError
-from app.example.source import customer_id_of
+from app.example.source import EVENT_NAME, customer_id_of
 from app.example.tariff import ANCHOR_DATE, METERS, PRODUCTS, ZONE, MeterPlan
 
 COUNTRY = "US"
@@ -33,12 +34,14 @@ def meters(client: Client) -> dict[str, str]:
     return ids
 
 
-def _check_same(plan: MeterPlan, found: Mapping[str, object]) -> None:
-    for field, value in plan.declaration().items():
-        if field != "measurement_unit" and found[field] != value:
-            raise ExampleError(
-                f"this tenant has a meter '{plan.name}' with another {field}; run the example in a tenant of its own"
-            )
+def _check_same(plan: MeterPlan, found: Mapping[str, Any]) -> None:
+    aggregation = found["aggregation"]
+    # An answer may hold `null` where a declaration says nothing.
+    counts = (found["event_name"], aggregation["type"], aggregation.get("key"), found.get("filter"))
+    if counts != (EVENT_NAME, plan.aggregation["type"], plan.aggregation.get("key"), plan.filter):
+        raise ExampleError(
+            f"this tenant has a meter '{plan.name}' that counts something else; run the example in a tenant of its own"
+        )
 
 
 def products(client: Client, meter_ids: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from litestar.di import Provide
 
 from app.http import customers, events, health, invoices, log, meters, products, subscriptions, tenants, usage
 from app.http.gate import Gate
-from app.http.openapi import CONFIG
+from app.http.openapi import CONFIG, assets_router, finish
 from app.http.problems import HANDLERS
 from app.http.raw_path import ASGIApp, RawPath
 from app.projecting import Doorbell
@@ -59,7 +59,8 @@ def build(open_service: OpenService) -> tuple[Litestar, ASGIApp]:
                 log,
                 health,
             )
-        ],
+        ]
+        + [assets_router()],
         dependencies={
             "service": Provide(provide_service, sync_to_thread=False),
             "doorbell": Provide(provide_doorbell, sync_to_thread=False),
@@ -70,4 +71,5 @@ def build(open_service: OpenService) -> tuple[Litestar, ASGIApp]:
         # The gate has bounded the body before the router sees it.
         request_max_body_size=None,
     )
+    finish(application.openapi_schema)
     return application, RawPath(Gate(cast("ASGIApp", application)))
