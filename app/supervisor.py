@@ -58,9 +58,9 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
             async with asyncio.TaskGroup() as tasks:
                 for role in roles:
                     tasks.create_task(_keep_alive(role, plan, stop))
-            print("taximeter: stopped; stopping the database", flush=True)
     finally:
         listener.close()
+    print("taximeter: stopped", flush=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -58,9 +59,13 @@ async def engine() -> AsyncIterator[Engine]:
 
 @pytest.fixture(scope="session")
 async def dsn(engine: Engine) -> str:
-    """The address of a migrated database, as its owner."""
-    await prepare(engine.dsn)
-    return engine.dsn
+    """The address of a migrated database, as its owner.
+
+    TAXIMETER_TEST_DATABASE_URL names another server than the embedded one, to try other versions of PostgreSQL.
+    """
+    url = os.environ.get("TAXIMETER_TEST_DATABASE_URL", engine.dsn)
+    await prepare(url)
+    return url
 
 
 @pytest.fixture

@@ -26,8 +26,15 @@ class Gate:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body and pass the request on, or answer what is wrong with the body."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        """Read the body and pass the request on, or answer what is wrong with it. No text may hold a NUL: the
+        database has none."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if b"%00" in scope["query_string"]:
+            await _answer(send, BodyError(422, "INVALID_TEXT", "the query holds a NUL character"))
+            return
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
         raw = scope["path"] in RAW_BODY_PATHS

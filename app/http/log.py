@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from litestar import Router, get
-from litestar.params import FromQuery
+from litestar.params import QueryParameter
 
 from app.http.auth import requires
 from app.http.reading import PAGE_SIZE, Asked, PageSize, Serving
@@ -54,7 +56,7 @@ async def get_head(request: Asked, service: Serving) -> HeadAnswer:
 
 @get("/log/commits", guards=[requires("read")])
 async def list_commits(
-    request: Asked, service: Serving, before: FromQuery[int] = END, page_size: PageSize = PAGE_SIZE
+    request: Asked, service: Serving, before: Annotated[int, QueryParameter(ge=0)] = END, page_size: PageSize = PAGE_SIZE
 ) -> CommitList:
     """Commits that end before a position, newest first: page on with the last one's ``last_position``."""
     async with service.pool.acquire() as connection:

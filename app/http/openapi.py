@@ -133,7 +133,6 @@ CONFIG = OpenAPIConfig(
     description="Usage metering and billing on one immutable, hash-chained log.",
     use_handler_docstrings=True,
     components=Components(
-        schemas={"Problem": PROBLEM, "UsageEvent": EVENT},
         security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key")},
     ),
     security=[{"key": []}],
@@ -150,6 +149,7 @@ CONFIG = OpenAPIConfig(
 
 def finish(description: OpenAPI) -> None:
     """Complete, in place, what the framework derived from the routes: summaries, errors, bodies and examples."""
+    description.components.schemas = {**description.components.schemas, "Problem": PROBLEM, "UsageEvent": EVENT}
     for path, item in (description.paths or {}).items():
         for method in METHODS:
             operation: Operation | None = getattr(item, method) if isinstance(item, PathItem) else None

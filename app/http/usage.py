@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from app.http.auth import requires
 from app.http.customers import zone_of
@@ -23,10 +23,21 @@ from domain.aggregation import Aggregation
 from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import Invalid, NotFound
 from projections.database import Database
+from projections.log_reader import END
 from projections.quantities import SQL as QUANTITY_SQL
 from projections.quantities import projected_position
 from projections.rating_facts import counted_meters
 from projections.usage import Measured, Question, measure, measure_groups
+
+
+DEFAULT_SPAN = timedelta(days=30)
+"""What a question without ``start`` covers."""
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+"""The first instant that there is."""
+
+Position: TypeAlias = Annotated[int, QueryParameter(ge=0, le=END)]
+"""A position of the log."""
 
 
 class Window(StrEnum):
@@ -65,6 +76,13 @@ def edges_of(start: datetime, end: datetime, window: Window | None, zone: str) -
         raise Invalid("end", "must lie after start")
     if window is None:
         return [start, end]
+    try:
+        return [start, *_edges_between(start, end, window, zone), end]
+    except (OverflowError, ValueError):
+        raise Invalid("window", "windows end with the calendar, in the years 1 and 9999") from None
+
+
+def _edges_between(start: datetime, end: datetime, window: Window, zone: str) -> list[datetime]:
     inner: list[datetime] = []
     at = _next_edge(start, window, zone)
     while at < end:
@@ -72,7 +90,7 @@ def edges_of(start: datetime, end: datetime, window: Window | None, zone: str) -
         if len(inner) >= USAGE_WINDOWS_MAX:
             raise Invalid("window", f"the answer would have more than {USAGE_WINDOWS_MAX} windows")
         at = _next_edge(at, window, zone)
-    return [start, *inner, end]
+    return inner
 
 
 def _next_edge(after: datetime, window: Window, zone: str) -> datetime:
@@ -102,11 +120,12 @@ async def meter_usage(
     window: FromQuery[Window | None] = None,
     time_zone: FromQuery[str] = "UTC",
     group_by: FromQuery[str | None] = None,
-    at_least: FromQuery[int] = 0,
+    at_least: Position = 0,
 ) -> UsageAnswer:
     """What a meter counted in ``[start, end)`` (by default the last 30 days up to now), for one customer or all."""
     until = read_instant(end, "end") or service.clock()
-    since = read_instant(start, "start") or until - timedelta(days=30)
+    # Counted from the first instant, since the calendar may begin less than 30 days before the end.
+    since = read_instant(start, "start") or FIRST + max(until - FIRST - DEFAULT_SPAN, timedelta())
     edges = edges_of(since, until, window, zone_of(time_zone))
     meter_id, tenant_id = path_id(meter_id, "meter"), request.auth.tenant_id
     async with service.pool.acquire() as connection:

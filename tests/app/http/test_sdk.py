@@ -11,6 +11,9 @@ import httpx
 import pytest
 from dodopayments import AsyncDodoPayments
 
+# The vendor has declared creating subscriptions through anything but a checkout deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+
 PRICE = {
     "type": "usage_based_price",
     "currency": "USD",
@@ -187,8 +190,9 @@ async def test_usage_history(sdk: AsyncDodoPayments, api: Any) -> None:
     assert (meter.free_threshold, meter.price_per_unit, meter.total_price) == (2, "0.5", 4)
 
 
-async def test_paging(sdk: AsyncDodoPayments) -> None:
+async def test_paging(sdk: AsyncDodoPayments, api: Any) -> None:
     for number in range(5):
+        api.clock.advance(seconds=1)
         await sdk.customers.create(email=f"{number}@example.com", name=str(number))
     names: list[str] = []
     # By hand: iterating from the default page, the SDK passes over page 1.
