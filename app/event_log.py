@@ -58,19 +58,41 @@ class Receipt(msgspec.Struct, frozen=True):
     position: int
 
 
-class _Sorted(msgspec.Struct):
-    """A batch on its way: what is new, and what turned out to be there already."""
+class _Batch:
+    """A batch on its way: the first event of each id, its repeats in the same batch, and what is settled already.
 
-    fresh: dict[str, UsageEvent]
-    duplicates: int = 0
-    conflicts: list[UsageEvent] = msgspec.field(default_factory=list[UsageEvent])
+    A repeat is judged last, by what its id then holds: the batch's own first event, or one that was stored before.
+    """
 
-    def meet(self, newcomer: UsageEvent, original: UsageEvent) -> None:
-        """Tell a duplicate from a conflict; either way the newcomer is not recorded."""
-        if same_content(newcomer, original):
-            self.duplicates += 1
-        else:
-            self.conflicts.append(newcomer)
+    def __init__(self, events: Sequence[UsageEvent]) -> None:
+        self.fresh: dict[str, UsageEvent] = {}
+        self._repeats: dict[str, list[UsageEvent]] = {}
+        self._settled: list[tuple[UsageEvent, UsageEvent]] = []
+        for event in events:
+            if event.event_id in self.fresh:
+                self._repeats.setdefault(event.event_id, []).append(event)
+            else:
+                self.fresh[event.event_id] = event
+
+    def settle(self, original: UsageEvent) -> None:
+        """The id of ``original`` is taken by it: nothing of this batch is recorded under that id."""
+        newcomers = [self.fresh.pop(original.event_id), *self._repeats.pop(original.event_id, [])]
+        self._settled += [(newcomer, original) for newcomer in newcomers]
+
+    def recorded(self, now: datetime) -> list[UsageEvent]:
+        """The events to record, in array order."""
+        return [_timed(event, now) for event in self.fresh.values()]
+
+    def judged(self, now: datetime) -> tuple[int, list[UsageEvent]]:
+        """The number of duplicates, and the conflicts, of everything that is not recorded."""
+        repeats = [
+            (newcomer, _timed(self.fresh[event_id], now))
+            for event_id, newcomers in self._repeats.items()
+            for newcomer in newcomers
+        ]
+        pairs = [*self._settled, *repeats]
+        conflicts = [newcomer for newcomer, original in pairs if not same_content(newcomer, original)]
+        return len(pairs) - len(conflicts), conflicts
 
 
 async def append_usage(
@@ -86,30 +108,18 @@ async def append_usage(
     rolled back, the taken ids are told apart by content and the rest is tried again. A key that was taken once stays
     taken, so every round drops at least one event and the loop ends.
     """
-    batch = _sort(events, now)
-    commit: Commit | None = None
+    batch = _Batch(events)
     while True:
+        duplicates, conflicts = batch.judged(now)
         try:
             async with database.transaction():
-                if batch.fresh:
-                    commit = await _append(database, tenant_id, [_timed(e, now) for e in batch.fresh.values()], now)
-                await reject(database, tenant_id, [*rejected, *map(_conflict, batch.conflicts)], now)
+                commit = await _append(database, tenant_id, batch.recorded(now), now) if batch.fresh else None
+                await reject(database, tenant_id, [*rejected, *map(_conflict, conflicts)], now)
             break
         except asyncpg.UniqueViolationError:
-            await _drop_taken(database, tenant_id, batch)
+            await _settle_taken(database, tenant_id, batch)
     position = commit.last_position if commit else (await head(database, tenant_id)).position
-    conflicts = [event.event_id for event in batch.conflicts]
-    return Receipt(len(batch.fresh), batch.duplicates, conflicts, position)
-
-
-def _sort(events: Sequence[UsageEvent], now: datetime) -> _Sorted:
-    """The first event of each id, as sent; later ones of the same id meet it."""
-    batch = _Sorted({})
-    for event in events:
-        original = batch.fresh.setdefault(event.event_id, event)
-        if original is not event:
-            batch.meet(event, _timed(original, now))
-    return batch
+    return Receipt(len(batch.fresh), duplicates, [event.event_id for event in conflicts], position)
 
 
 def _timed(event: UsageEvent, now: datetime) -> UsageEvent:
@@ -145,13 +155,14 @@ async def _append(database: Database, tenant_id: str, events: list[UsageEvent], 
     return stored_commit(tenant_id, sealed).commit
 
 
-async def _drop_taken(database: Database, tenant_id: str, batch: _Sorted) -> None:
+async def _settle_taken(database: Database, tenant_id: str, batch: _Batch) -> None:
     stored = await database.fetch(SQL["stored_events"], tenant_id, list(batch.fresh))
     if not stored:
         raise RuntimeError("an event id is taken, but its event is not stored here")
     for row in stored:
-        original = UsageEvent(row["event_id"], row["event_name"], row["customer_id"], row["timestamp"], row["metadata"])
-        batch.meet(batch.fresh.pop(original.event_id), original)
+        batch.settle(
+            UsageEvent(row["event_id"], row["event_name"], row["customer_id"], row["timestamp"], row["metadata"])
+        )
 
 
 def _conflict(event: UsageEvent) -> Rejected:

@@ -28,8 +28,10 @@ class Refused(Exception):
         self.problems = problems
 
 
-async def record(service: Service, caller: Caller, decoded: Decoded, *, skip_invalid: bool) -> Receipt:
-    """Record a batch. Returns when it is durable.
+async def record(
+    service: Service, caller: Caller, decoded: Decoded, *, skip_invalid: bool
+) -> tuple[Receipt, list[EventProblem]]:
+    """Record a batch. Returns when it is durable, with what was wrong with events that were skipped.
 
     Raises ``Refused`` when an event is bad, unless ``skip_invalid``: then the good ones are recorded and the bad ones
     kept beside the log.
@@ -38,13 +40,14 @@ async def record(service: Service, caller: Caller, decoded: Decoded, *, skip_inv
         now = service.clock()
         rules = await rules_of(connection, service, caller.tenant_id)
         events, rejected = window(decoded, rules, now)
+        problems = [problem for event in rejected for problem in event.problems]
         if rejected and not skip_invalid:
-            raise Refused([problem for event in rejected for problem in event.problems])
+            raise Refused(problems)
         kept = [_kept(event) for event in rejected]
         if not events:
             await reject(connection, caller.tenant_id, kept, now)
-            return Receipt(0, 0, [], (await head(connection, caller.tenant_id)).position)
-        return await append_usage(connection, caller.tenant_id, events, now, kept)
+            return Receipt(0, 0, [], (await head(connection, caller.tenant_id)).position), problems
+        return await append_usage(connection, caller.tenant_id, events, now, kept), problems
 
 
 async def rules_of(database: Database, service: Service, tenant_id: str) -> Rules:

@@ -228,5 +228,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    # Run as a file, the repository is not on the path yet when it was not installed.
     asyncio.run(main())

@@ -152,7 +152,9 @@ async def _record_streams(database: Database, tenant_id: str, after: int, up_to:
         found = fold(kind, await facts_of(database, tenant_id, stream, up_to=up_to))
         assert found is not None
         await catalog.record(database, tenant_id, found, events)
-    await catalog.mark(database, tenant_id, max([after, *(e[-1][0] for e in placed.values())]))
+    # As the commands do: the mark stands at the last domain event, wherever the usage around it goes.
+    if placed:
+        await catalog.mark(database, tenant_id, max(events[-1][0] for events in placed.values()))
 
 
 def kind_of(stream: str) -> type[Root]:

@@ -85,10 +85,10 @@ async def ingest(
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     decoded = decode_events(await request.body(), ndjson=content_type in ("application/x-ndjson", "application/ndjson"))
     try:
-        receipt = await record(service, request.auth, decoded, skip_invalid=on_invalid == "skip")
+        receipt, problems = await record(service, request.auth, decoded, skip_invalid=on_invalid == "skip")
     finally:
         doorbell.ring()
-    errors = [problem_members(item) for item in decoded.problems]
+    errors = [problem_members(item) for item in problems]
     return IngestAnswer(receipt.ingested_count, receipt.duplicate_count, receipt.conflicts, receipt.position, errors)
 
 
@@ -173,11 +173,20 @@ async def _passing(
 @get("/events/{event_id:str}", guards=[requires("read")])
 async def get_event(request: Asked, service: Serving, event_id: FromPath[str]) -> EventAnswer:
     """One event by its id."""
-    event_id = path_id(event_id, "event")
+    return await _event(request, service, path_id(event_id, "event"))
+
+
+async def _event(request: Asked, service: Serving, event_id: str) -> EventAnswer:
     row = await service.pool.fetchrow(SQL["event"], request.auth.tenant_id, event_id)
     if row is None:
         raise NotFound("event", event_id)
     return answer(request.auth.tenant_id, row)
+
+
+@get("/events/ingest", guards=[requires("read")], include_in_schema=False)
+async def get_event_named_ingest(request: Asked, service: Serving) -> EventAnswer:
+    """The one event whose id is also the address of ingest."""
+    return await _event(request, service, "ingest")
 
 
 @get("/events/rejected", guards=[requires("read")])
@@ -210,7 +219,7 @@ async def list_rejected(
 
 ROUTER = Router(
     "/",
-    route_handlers=[ingest, list_events, list_rejected, get_event],
+    route_handlers=[ingest, list_events, list_rejected, get_event, get_event_named_ingest],
     tags=["Events"],
     exception_handlers={Refused: refused, EventNameMismatch: mismatch},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, get, patch, post
+from litestar import MediaType, Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
@@ -185,7 +185,7 @@ async def archive_meter(request: Asked, service: Serving, meter_id: FromPath[str
         (await running.get(Meter, path_id(meter_id, "meter"))).archive(running.now)
 
 
-@post("/meters/{meter_id:str}/unarchive", status_code=200, guards=[requires("write")])
+@post("/meters/{meter_id:str}/unarchive", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def unarchive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Count again what is recorded from now on."""
     async with transaction(service, request.auth, "meter.unarchive") as running:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, get, patch, post
+from litestar import MediaType, Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
@@ -180,7 +180,7 @@ async def get_product(request: Asked, service: Serving, product_id: FromPath[str
     return await _one(service, request.auth.tenant_id, path_id(product_id, "product"))
 
 
-@patch("/products/{product_id:str}", guards=[requires("write")])
+@patch("/products/{product_id:str}", media_type=MediaType.TEXT, guards=[requires("write")])
 async def update_product(
     request: Asked, service: Serving, product_id: FromPath[str], data: JSONBody[ProductUpdate]
 ) -> None:
@@ -205,14 +205,14 @@ async def update_product(
             product.reprice(price.value, effective_at, running.now)
 
 
-@delete("/products/{product_id:str}", status_code=200, guards=[requires("write")])
+@delete("/products/{product_id:str}", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def archive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Take it off sale; subscriptions go on."""
     async with transaction(service, request.auth, "product.archive") as running:
         (await running.get(Product, path_id(product_id, "product"))).archive(running.now)
 
 
-@post("/products/{product_id:str}/unarchive", status_code=200, guards=[requires("write")])
+@post("/products/{product_id:str}/unarchive", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def unarchive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Put it on sale again."""
     async with transaction(service, request.auth, "product.unarchive") as running:

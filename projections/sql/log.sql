@@ -17,13 +17,6 @@ select first_position, last_position, kind, batch, recorded_at, origin, root, di
  order by last_position desc
  limit $3;
 
--- name: commit_at
-select first_position, last_position, kind, batch, recorded_at, origin, root, digest
-  from log.commit
- where tenant_id = $1 and last_position >= $2
- order by last_position
- limit 1;
-
 -- name: usage_of_batch
 select ordinal, event_id, event_name, customer_id, timestamp, metadata
   from log.usage_event

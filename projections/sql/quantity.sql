@@ -8,7 +8,11 @@ select position from progress where tenant_id = $1 and projection = 'quantities'
 select position from progress where tenant_id = $1 and projection = 'quantities' for update skip locked;
 
 -- name: begin_progress
-insert into progress (tenant_id, projection, position) values ($1, 'quantities', 0) on conflict do nothing;
+-- An insert that meets a row waits for whoever is changing that row, also to do nothing: so it is tried only without one.
+insert into progress (tenant_id, projection, position)
+select $1, 'quantities', 0
+ where not exists (select from progress where tenant_id = $1 and projection = 'quantities')
+on conflict do nothing;
 
 -- name: advance
 -- The old position is compared: a projector that was paused for long cannot move the checkpoint twice.

@@ -1,0 +1,53 @@
+"""The page of settings is what the program would print, and every setting can be left alone."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from app import settings
+from app.settings import Setting, SettingError
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+
+
+def test_the_page_is_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == settings.page()
+
+
+@pytest.mark.parametrize("setting", settings.ALL, ids=lambda setting: setting.name)
+def test_a_default_passes_its_own_reader(setting: Setting) -> None:
+    assert settings.value(setting, Namespace(), {}) == setting.read(setting.default)
+
+
+@pytest.mark.parametrize("setting", settings.ALL, ids=lambda setting: setting.name)
+def test_each_setting_is_on_the_page_once(setting: Setting) -> None:
+    assert settings.page().count(f"| `{setting.flag}` | `{setting.variable}` |") == 1
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
+    environment = {"TAXIMETER_PORT": "9000"}
+    assert settings.value(settings.PORT, Namespace(port="9001"), environment) == 9001
+    assert settings.value(settings.PORT, Namespace(port=None), environment) == 9000
+    assert settings.value(settings.PORT, Namespace(port=None), {}) == 8080
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (settings.PORT, "65536"),
+        (settings.PORT, "-1"),
+        (settings.PORT, "٣"),
+        (settings.WORKERS, "0"),
+        (settings.DATABASE_URL, "mysql://host"),
+        (settings.EVENT_AGE_MAX, "35"),
+        (settings.CLOSE_GRACE, "none"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(setting: Setting, text: str) -> None:
+    with pytest.raises(SettingError, match=f"{setting.variable} is "):
+        settings.value(setting, Namespace(), {setting.variable: text})
+    with pytest.raises(SettingError, match=f"{setting.flag} is "):
+        settings.value(setting, Namespace(**{setting.name: text}), {})
