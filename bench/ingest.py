@@ -37,6 +37,7 @@ REQUEST_EVENTS = 1_000
 START_SECONDS = 120
 BENCH_KEY = "bench-key"
 CUSTOMERS = 1_000
+TOKENS = 4_096
 METADATA = '{"model":"large","region":"eu-central","tokens":%d,"cached":false,"latency":"%d.25"}'
 
 Row = tuple[str, str, str, datetime, str]
@@ -56,7 +57,7 @@ def rows(count: int) -> list[Row]:
     """The workload: one event name, 1,000 customers in turn, five metadata keys, ids that no run shares."""
     run, now = uuid4().hex[:12], datetime.now(UTC)
     return [
-        (f"{run}-{n:09d}", "llm.completion", f"customer-{n % CUSTOMERS}", now, METADATA % (n % 4_096, n % 900))
+        (f"{run}-{n:09d}", "llm.completion", f"customer-{n % CUSTOMERS}", now, METADATA % (n % TOKENS, n % 900))
         for n in range(count)
     ]
 
@@ -117,21 +118,22 @@ def headers(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
 
-async def post_all(client: httpx.AsyncClient, requests: list[bytes], connections: int) -> int:
-    """Send every request, so many at a time; the last position that was answered."""
-    waiting, last = iter(requests), 0
+async def post_all(client: httpx.AsyncClient, requests: list[bytes], connections: int) -> tuple[int, int]:
+    """Send every request, so many at a time; the last position that was answered, and the events recorded."""
+    waiting, last, recorded = iter(requests), 0, 0
 
     async def sender() -> None:
-        nonlocal last
+        nonlocal last, recorded
         for body in waiting:
             answered = await client.post("/events/ingest", content=body)
             answered.raise_for_status()
-            last = max(last, answered.json()["position"])
+            receipt = answered.json()
+            last, recorded = max(last, receipt["position"]), recorded + receipt["ingested_count"]
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
             tasks.create_task(sender())
-    return last
+    return last, recorded
 
 
 async def declare_meter(client: httpx.AsyncClient) -> str:
@@ -149,14 +151,14 @@ async def declare_meter(client: httpx.AsyncClient) -> str:
     return answered.json()["id"]
 
 
-async def wait_projected(client: httpx.AsyncClient, meter_id: str, position: int) -> None:
-    """Return when the read models know everything up to ``position``."""
-    span = {"start": "2020-01-01T00:00:00Z", "end": "2099-01-01T00:00:00Z", "customer_id": "customer-0"}
+async def projected_total(client: httpx.AsyncClient, meter_id: str, position: int) -> str:
+    """The meter's quantity over everything, as soon as the read models know everything up to ``position``."""
+    span = {"start": "2020-01-01T00:00:00Z", "end": "2099-01-01T00:00:00Z"}
     while True:
         answered = await client.get(f"/meters/{meter_id}/usage", params={**span, "at_least": position})
         if answered.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             answered.raise_for_status()
-            return
+            return answered.json()["quantity"]
 
 
 async def copy_bare(dsn: str, events: list[Row]) -> int:
@@ -189,10 +191,13 @@ async def measure(target: Target, count: int, connections: int) -> None:
     ) as client:
         meter_id = await declare_meter(client)
         began = time.perf_counter()
-        position = await post_all(client, requests, connections)
+        position, recorded = await post_all(client, requests, connections)
         durable = time.perf_counter() - began
-        await wait_projected(client, meter_id, position)
+        total = await projected_total(client, meter_id, position)
         projected = time.perf_counter() - began
+    # A rate of events that were lost on the way would be worth nothing.
+    if recorded != count or total != str(sum(n % TOKENS for n in range(count))):
+        raise SystemExit(f"{recorded} of {count} events were recorded, and the meter says {total}: no figure")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{count:,} events of {sum(map(len, requests)) // count} bytes in requests of {REQUEST_EVENTS:,}, ", end="")
     print(f"{connections} connections")
@@ -201,7 +206,9 @@ async def measure(target: Target, count: int, connections: int) -> None:
     if target.dsn is None:
         return
     bare = await copy_bare(target.dsn, events)
-    print(f"bare COPY:  {bare:>9,} events/s  (the same rows, transactions of {REQUEST_EVENTS:,}, no key, one connection)")
+    print(
+        f"bare COPY:  {bare:>9,} events/s  (the same rows, transactions of {REQUEST_EVENTS:,}, no key, one connection)"
+    )
     print(f"ratio:      {count / projected / bare:>9.1%}  of the bare COPY, over HTTP, checked, chained and projected")
 
 

@@ -75,7 +75,7 @@ def refused(_: Request[Any, Any, Any], error: Refused) -> Response[dict[str, Any
 async def ingest(
     request: Asked, service: Serving, doorbell: Ringing, on_invalid: FromQuery[str] = "refuse"
 ) -> IngestAnswer:
-    """Row usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
+    """Record usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
 
     Answered once they are durable. A resent event counts once (`duplicate_count`); a used id with other content is
     never counted (`conflicts`).

@@ -185,6 +185,7 @@ async def archive_meter(request: Asked, service: Serving, meter_id: FromPath[str
         (await running.get(Meter, path_id(meter_id, "meter"))).archive(running.now)
 
 
+# An answer without a body is declared as text: as JSON it would be the word `null`.
 @post("/meters/{meter_id:str}/unarchive", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def unarchive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Count again what is recorded from now on."""

@@ -180,6 +180,7 @@ async def get_product(request: Asked, service: Serving, product_id: FromPath[str
     return await _one(service, request.auth.tenant_id, path_id(product_id, "product"))
 
 
+# An answer without a body is declared as text: as JSON it would be the word `null`.
 @patch("/products/{product_id:str}", media_type=MediaType.TEXT, guards=[requires("write")])
 async def update_product(
     request: Asked, service: Serving, product_id: FromPath[str], data: JSONBody[ProductUpdate]

@@ -151,6 +151,13 @@ async def test_duplicates_and_conflicts_across_requests(
     assert len(await rejected_of(service, tenant_id)) == (0 if same else 1)
 
 
+async def test_a_repeat_is_judged_by_what_the_log_holds(append: Append) -> None:
+    """The batch's own first event is not recorded, so a repeat that equals the stored original is a duplicate."""
+    await append(use("a"))
+    receipt = await append(use("a", customer_id="bob"), use("a"), use("a", customer_id="bob"))
+    assert receipt == Receipt(ingested_count=0, duplicate_count=1, conflicts=["a", "a"], position=1)
+
+
 async def test_ids_are_compared_byte_for_byte(append: Append) -> None:
     composed, decomposed = "\u00e9", "e\u0301"
     receipt = await append(use(composed), use(decomposed), use("A"), use("a"), use("a "))
@@ -222,6 +229,17 @@ async def test_eight_writers_over_overlapping_ids(append: Append, service: Servi
     assert await rows_of(service, tenant_id) == Counter(
         usage_event=ids, event_key=ids, commit=len([r for r in receipts if r.ingested_count]), domain_event=0
     )
+
+
+async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(
+    append: Append, service: Service, tenant_id: str
+) -> None:
+    """Large batches, so that each surely holds ids that the other wants."""
+    order = [use(f"e{number:05d}") for number in range(3_000)]
+    async with asyncio.timeout(30):
+        receipts = await asyncio.gather(*(append(*part) for part in (order, order[::-1], order, order[::-1])))
+    assert sorted(receipt.ingested_count for receipt in receipts) == [0, 0, 0, 3_000]
+    assert (await head(service.pool, tenant_id)).position == 3_000
 
 
 async def test_commit_order_is_position_order(append: Append, service: Service, tenant_id: str) -> None:

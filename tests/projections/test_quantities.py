@@ -20,7 +20,19 @@ from projections.log_reader import head
 from projections.quantities import catch_up, project_page, projected_position
 from projections.rating_facts import counted_meters
 from projections.usage import Question, measure_groups
-from tests.projections.histories import LOG, START, WHOLE, History, Project, edges, grown, new_database, steps
+from tests.projections.histories import (
+    LOG,
+    START,
+    WHOLE,
+    Commit,
+    History,
+    NewMeter,
+    Project,
+    edges,
+    grown,
+    new_database,
+    steps,
+)
 from tests.projections.naive import NaiveEvent, NaiveMeter, measured
 
 
@@ -50,7 +62,7 @@ def small_pages() -> Iterator[None]:
         yield
 
 
-FEW = settings(max_examples=60)
+FEW = settings(max_examples=150)
 
 
 @FEW
@@ -96,6 +108,21 @@ def group_of(event: NaiveEvent) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return "true" if value is True else "1"
+
+
+@pytest.mark.parametrize("paged", [False, True], ids=["one page", "a page each"])
+async def test_of_equal_timestamps_the_later_recorded_is_the_last(pool: Pool[Record], paged: bool) -> None:
+    history = await grown(pool, [NewMeter("call", "last", "v", None)])
+    later, same = 2_000_000, 1_000_000
+    for offset, value in ((same, 1), (same, 2), (later, 3), (later, 4), (same, 5)):
+        await history.record(Commit((("call", "ada", offset, f'{{"v": {value}}}'),)))
+        if paged:
+            await history.project()
+    await history.project()
+    await history.check(WHOLE)
+    await history.check([0, later, later + 1])
+    rows = await pool.fetch("select last_value from quantity where tenant_id = $1", history.tenant_id)
+    assert [row["last_value"] for row in rows] == [4]
 
 
 async def test_a_page_that_fails_before_its_commit_is_counted_once(pool: Pool[Record]) -> None:
