@@ -80,11 +80,17 @@ def bodies(events: list[Row]) -> list[bytes]:
     return made
 
 
+def fresh_home() -> Path:
+    """A directory that the account of the embedded server may enter, also when that is not ours."""
+    home = Path(tempfile.mkdtemp(prefix="taximeter-bench-"))
+    home.chmod(0o711)
+    return home
+
+
 @asynccontextmanager
 async def own_service(workers: int) -> AsyncIterator[Target]:
     """A ``taximeter serve`` on an embedded server that lives for this run only."""
-    home = Path(tempfile.mkdtemp(prefix="taximeter-bench-"))
-    home.chmod(0o711)
+    home = fresh_home()
     try:
         async with embedded(home / "data") as engine, _served(engine, workers) as url:
             yield Target(url, BENCH_KEY, engine.dsn)

@@ -56,7 +56,10 @@ async def get_head(request: Asked, service: Serving) -> HeadAnswer:
 
 @get("/log/commits", guards=[requires("read")])
 async def list_commits(
-    request: Asked, service: Serving, before: Annotated[int, QueryParameter(ge=0)] = END, page_size: PageSize = PAGE_SIZE
+    request: Asked,
+    service: Serving,
+    before: Annotated[int, QueryParameter(ge=0)] = END,
+    page_size: PageSize = PAGE_SIZE,
 ) -> CommitList:
     """Commits that end before a position, newest first: page on with the last one's ``last_position``."""
     async with service.pool.acquire() as connection:

@@ -86,7 +86,9 @@ SCHEMAS: dict[tuple[str, str], dict[str, Schema]] = {
             type=OpenAPIType.OBJECT,
             required=["events"],
             properties={
-                "events": Schema(type=OpenAPIType.ARRAY, min_items=1, items=Reference("#/components/schemas/UsageEvent"))
+                "events": Schema(
+                    type=OpenAPIType.ARRAY, min_items=1, items=Reference("#/components/schemas/UsageEvent")
+                )
             },
         ),
         "application/x-ndjson": Schema(

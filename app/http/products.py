@@ -18,11 +18,13 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    members,
     metadata_text,
     page,
     path_id,
     raw,
     read_instant,
+    refuse_unbilled,
 )
 from app.identity import new_id
 from app.transaction import transaction
@@ -33,6 +35,13 @@ from domain.product import Product
 from projections.database import Database, Row
 
 TAX_CATEGORIES = ("digital_products", "saas", "e_book", "edtech", "live_tutoring")
+
+
+UNBILLED = ("credit_entitlements", "addons")
+"""Fields of the contract that change what a product costs and are not honoured."""
+
+UNBILLED_PRICE = ("tiers",)
+"""Fields of a price, or of a meter in it, that change an amount and are not honoured."""
 
 
 class ProductCreate(msgspec.Struct):
@@ -95,6 +104,16 @@ def newest_price(row: Row) -> Price:
     return msgspec.json.decode(row["versions"], type=list[PriceVersion])[-1].price
 
 
+def refuse_unbilled_fields(request: Asked) -> None:
+    """Raises ``Invalid`` for what would change an amount and is not honoured, in the product or in its price."""
+    given = members(request)
+    refuse_unbilled(given, UNBILLED)
+    price: Any = given.get("price") or {}
+    refuse_unbilled(price, UNBILLED_PRICE, "price.")
+    for index, meter in enumerate(price.get("meters") or []):
+        refuse_unbilled(meter, UNBILLED_PRICE, f"price.meters[{index}].")
+
+
 async def answers(database: Database, tenant_id: str, rows: list[Row], *, listed: bool) -> list[ProductAnswer]:
     """Products on the wire, with the names of their meters."""
     prices = [newest_price(row) for row in rows]
@@ -137,6 +156,7 @@ async def _one(service: Serving, tenant_id: str, product_id: str) -> ProductAnsw
 @post("/products", status_code=200, guards=[requires("write")])
 async def create_product(request: Asked, service: Serving, data: JSONBody[ProductCreate]) -> ProductAnswer:
     """Declare a product."""
+    refuse_unbilled_fields(request)
     price, metadata, product_id = read_price(data.price), metadata_text(request), new_id("pdt")
     category = tax_category(data.tax_category)
     async with transaction(service, request.auth, "product.create") as running:
@@ -186,6 +206,7 @@ async def update_product(
     request: Asked, service: Serving, product_id: FromPath[str], data: JSONBody[ProductUpdate]
 ) -> None:
     """Change texts, or add a price version."""
+    refuse_unbilled_fields(request)
     effective_at = read_instant(data.effective_at, "effective_at")
     if effective_at is not None and data.price is msgspec.UNSET:
         raise Invalid("effective_at", "goes with a price")

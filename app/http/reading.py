@@ -127,3 +127,13 @@ def exact_number(value: Decimal) -> msgspec.Raw:
 def raw(text: str) -> msgspec.Raw:
     """Stored JSON text for an answer, as it is."""
     return msgspec.Raw(text.encode())
+
+
+def refuse_unbilled(given: Mapping[str, Any], fields: tuple[str, ...], where: str = "") -> None:
+    """Raise ``Invalid`` for a field that would change an amount and is not honoured.
+
+    Ignoring it would bill something else than was asked. Empty values ask for nothing and pass.
+    """
+    for field in fields:
+        if given.get(field):
+            raise Invalid(f"{where}{field}", "would change what is billed and is not supported", "UNSUPPORTED_FIELD")

@@ -18,10 +18,12 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    members,
     metadata_text,
     page,
     path_id,
     read_instant,
+    refuse_unbilled,
 )
 from app.http.subscription_answers import (
     CreateResponse,
@@ -38,15 +40,18 @@ from domain.subscription import Item
 
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=QUANTITY_MAX)]
 
-UNSUPPORTED = (
-    "next_billing_date",
+UNBILLED = (
+    "discount_code",
+    "discount_codes",
+    "addons",
+    "one_time_product_cart",
+    "on_demand",
     "credit_entitlement_cart",
-    "customer_name",
-    "disable_on_demand",
-    "tax_id",
 )
-"""Fields of the contract's PATCH that change what is billed and are not carried out yet. They are refused, since
-ignoring them would bill something else than was asked."""
+"""Fields of the contract that change what a new subscription costs and are not honoured."""
+
+UNBILLED_CHANGES = ("next_billing_date", "credit_entitlement_cart", "discount_code", "discount_codes", "addons")
+"""Fields of the contract's PATCH that change what is billed and are not honoured."""
 
 
 class CustomerChoice(msgspec.Struct):
@@ -121,6 +126,7 @@ def _billing(value: dict[str, Any]) -> dict[str, Any]:
 @post("/subscriptions", status_code=200, guards=[requires("write")])
 async def create_subscription(request: Asked, service: Serving, data: JSONBody[SubscriptionCreate]) -> CreateResponse:
     """Subscribe. The subscription is active at once; with an anchor in the past its cycles since then are open."""
+    refuse_unbilled(members(request), UNBILLED)
     if data.trial_period_days:
         raise Invalid("trial_period_days", "trials are not billed here; leave it out or 0")
     order = Order(
@@ -185,10 +191,7 @@ async def update_subscription(
 ) -> SubscriptionAnswer:
     """Cancel now or at the next billing date, or change billing address and metadata."""
     subscription_id = path_id(subscription_id, "subscription")
-    body: dict[str, Any] = dict(request.scope["state"].get("json", {}))
-    for field in UNSUPPORTED:
-        if body.get(field) is not None:
-            raise Invalid(field, "cannot be changed here", "UNSUPPORTED_FIELD")
+    refuse_unbilled(members(request), UNBILLED_CHANGES)
     if data.status not in (None, "cancelled"):
         raise Invalid("status", "can only be set to cancelled", "UNSUPPORTED_STATUS")
     await change_subscription(

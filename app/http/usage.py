@@ -29,7 +29,6 @@ from projections.quantities import projected_position
 from projections.rating_facts import counted_meters
 from projections.usage import Measured, Question, measure, measure_groups
 
-
 DEFAULT_SPAN = timedelta(days=30)
 """What a question without ``start`` covers."""
 

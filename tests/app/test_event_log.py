@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import msgspec
 import pytest
 from asyncpg import Connection, Record
 from eventsourcing.persistence import IntegrityError, StoredEvent
@@ -21,27 +20,11 @@ from app.event_log import NO_ORIGIN, Receipt, append_domain, append_usage
 from app.identity import new_batch
 from app.service import Caller, Service
 from domain import chain, instant
-from domain.chain import GENESIS, Commit
-from domain.event import UsageEvent, canonical
-from projections.log_reader import SQL as LOG
+from domain.chain import GENESIS
+from domain.event import UsageEvent
 from projections.log_reader import commits_after, head
+from tests.app.log_rows import MANY, rejected_of, root_of_domain, root_of_usage, rows_of, stored, tampered, use
 from tests.conftest import MovingClock
-
-MANY = 10_000
-"""More commits than a test makes."""
-
-
-def use(event_id: str, **changes: Any) -> UsageEvent:
-    """An event of one customer, an hour before the clock of the tests."""
-    fields: dict[str, Any] = {
-        "event_id": event_id,
-        "event_name": "api.call",
-        "customer_id": "ada",
-        "timestamp": MovingClock().now - timedelta(hours=1),
-        "metadata": '{"tokens": 7}',
-    }
-    return UsageEvent(**(fields | changes))
-
 
 Append = Callable[..., Awaitable[Receipt]]
 
@@ -68,33 +51,6 @@ async def owner(dsn: str) -> AsyncIterator[Connection[Record]]:
     connection = await connect_owner(dsn)
     yield connection
     await connection.close()
-
-
-async def stored(service: Service, tenant_id: str) -> list[tuple[int, Record]]:
-    """The recorded usage rows with their positions, in order."""
-    found: list[tuple[int, Record]] = []
-    for commit in await commits_after(service.pool, tenant_id, 0, limit=MANY):
-        rows = await service.pool.fetch(LOG["usage_of_batch"], tenant_id, commit.batch)
-        found += [(commit.commit.first_position + row["ordinal"], row) for row in rows]
-    return found
-
-
-async def rows_of(service: Service, tenant_id: str) -> Counter[str]:
-    """How many rows each table of the log holds for the tenant, whether a commit names them or not."""
-    counts: Counter[str] = Counter()
-    for table in ("usage_event", "event_key", "commit", "domain_event"):
-        counts[table] = await service.pool.fetchval(
-            f"select count(*) from log.{table} where tenant_id = $1",
-            tenant_id,
-        )
-    return counts
-
-
-async def rejected_of(service: Service, tenant_id: str) -> list[Record]:
-    return await service.pool.fetch(
-        "select event_id, reason, content from kept.rejected_event where tenant_id = $1 order by batch, ordinal",
-        tenant_id,
-    )
 
 
 async def test_a_batch_is_recorded_in_array_order(append: Append, service: Service, tenant_id: str) -> None:
@@ -232,14 +188,21 @@ async def test_eight_writers_over_overlapping_ids(append: Append, service: Servi
 
 
 async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(
-    append: Append, service: Service, tenant_id: str
+    append: Append, service: Service, owner: Connection[Record], tenant_id: str
 ) -> None:
-    """Large batches, so that each surely holds ids that the other wants."""
-    order = [use(f"e{number:05d}") for number in range(3_000)]
-    async with asyncio.timeout(30):
-        receipts = await asyncio.gather(*(append(*part) for part in (order, order[::-1], order, order[::-1])))
-    assert sorted(receipt.ingested_count for receipt in receipts) == [0, 0, 0, 3_000]
-    assert (await head(service.pool, tenant_id)).position == 3_000
+    """A third writer holds the id in the middle until both stand before it, each with its first ids in hand."""
+    async with service.pool.acquire() as connection:
+        running = connection.transaction()
+        await running.start()
+        await append_usage(connection, tenant_id, [use("m")], service.clock())
+        there = asyncio.create_task(append(use("a"), use("m"), use("z")))
+        back = asyncio.create_task(append(use("z"), use("m"), use("a")))
+        await until_waiting(owner, 2)
+        await running.rollback()
+    receipts = [await there, await back]
+    assert sorted(receipt.ingested_count for receipt in receipts) == [0, 3]
+    assert sorted(receipt.duplicate_count for receipt in receipts) == [0, 3]
+    assert (await head(service.pool, tenant_id)).position == 3
 
 
 async def test_commit_order_is_position_order(append: Append, service: Service, tenant_id: str) -> None:
@@ -287,34 +250,6 @@ async def test_the_chain_recomputed_from_the_rows_ends_in_the_head(service: Serv
         kinds.append(commit.kind)
     assert kinds == ["domain", "usage", "usage"]
     assert digest == (await head(service.pool, tenant_id)).digest
-
-
-def tampered(commit: Commit) -> Commit:
-    """The commit with one bit of its root changed: another digest, or the chain covers nothing."""
-    return msgspec.structs.replace(commit, root=bytes([commit.root[0] ^ 1]) + commit.root[1:])
-
-
-async def root_of_usage(service: Service, tenant_id: str, batch: object, _: Commit) -> bytes:
-    rows = await service.pool.fetch(LOG["usage_of_batch"], tenant_id, batch)
-    return chain.root_of(
-        canonical(
-            row["event_id"],
-            row["event_name"],
-            row["customer_id"],
-            instant.micros(row["timestamp"]),
-            row["metadata"],
-        )
-        for row in rows
-    )
-
-
-async def root_of_domain(service: Service, tenant_id: str, _: object, commit: Commit) -> bytes:
-    rows = await service.pool.fetch(
-        LOG["facts_after"], tenant_id, commit.first_position - 1, commit.last_position, MANY
-    )
-    return chain.root_of(
-        chain.canonical_fact(row["originator_id"], row["originator_version"], row["kind"], row["state"]) for row in rows
-    )
 
 
 @pytest.mark.parametrize(
@@ -438,7 +373,7 @@ async def test_a_backend_killed_in_the_middle_leaves_nothing_and_a_retry_counts_
     assert receipt.position == 3
     # Another request with one of these ids waits for the key, and goes on when the backend is gone.
     waiting = asyncio.create_task(append(use("c"), use("d")))
-    await until_waiting(owner, victim.get_server_pid())
+    await until_waiting(owner, 1)
     assert await owner.fetchval("select pg_terminate_backend($1, 5000)", victim.get_server_pid())
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await running.commit()
@@ -452,10 +387,9 @@ async def test_a_backend_killed_in_the_middle_leaves_nothing_and_a_retry_counts_
     assert (await rows_of(service, tenant_id))["usage_event"] == 4
 
 
-async def until_waiting(owner: Connection[Record], blocker: int) -> None:
-    """Return when a backend waits for a lock of ``blocker``."""
+async def until_waiting(owner: Connection[Record], waiting: int) -> None:
+    """Return when so many backends wait for another one's lock."""
+    blocked = "select count(*) from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0"
     async with asyncio.timeout(10):
-        while not await owner.fetchval(
-            "select exists (select from pg_stat_activity where $1 = any(pg_blocking_pids(pid)))", blocker
-        ):
+        while await owner.fetchval(blocked) < waiting:
             pass

@@ -8,12 +8,20 @@ from uuid import uuid4
 import pytest
 from eventsourcing.tests import persistence as contract
 
+from app.engine.launcher import Engine
 from tests.contract.recorders import LogApplicationRecorder, LogProcessRecorder, LogTrackingRecorder, Store
+from tests.projections.histories import new_database
 
 
 @pytest.fixture(scope="module")
-def store(dsn: str) -> Iterator[Store]:
-    opened = Store(dsn)
+async def own_dsn(engine: Engine) -> str:
+    """A database of its own: the contract records kinds that no aggregate of ours has."""
+    return await new_database(engine, "recorders")
+
+
+@pytest.fixture(scope="module")
+def store(own_dsn: str) -> Iterator[Store]:
+    opened = Store(own_dsn)
     yield opened
     opened.close()
 

@@ -1,4 +1,4 @@
-"""The README's commands are run, in order and as they stand, against a real service; its answers must be the real ones."""
+"""The README's commands are run, in order, against a real service; the answers it shows must be the real ones."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def _postmaster(dsn: str) -> int:
 async def _until(condition) -> None:
     """Wait for a state of the operating system, which tells nobody when it changes."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)
 
 

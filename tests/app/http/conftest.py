@@ -101,7 +101,9 @@ async def open_client(api: Any) -> AsyncIterator[Open]:
     """Opens clients of the same application: with another tenant, another scope, another or no secret."""
     async with AsyncExitStack() as stack:
 
-        async def opened(*, tenant_id: str | None = None, scope: str = "write", authorization: str | None = None) -> Any:
+        async def opened(
+            *, tenant_id: str | None = None, scope: str = "write", authorization: str | None = None
+        ) -> Any:
             application, served = build(lambda: nullcontext(api.service))
             application.state.service, application.state.doorbell = api.service, Doorbell(api.service)
             if authorization is None:

@@ -324,9 +324,7 @@ async def test_another_tenant_sees_nothing(api: Any, make: Any, stranger: Any) -
     assert (await stranger.post("/events/ingest", json={"events": [make.event(1)]})).json()["ingested_count"] == 1
 
 
-@pytest.mark.parametrize(
-    ("scope", "sends", "reads"), [("ingest", 200, 403), ("read", 403, 200), ("write", 200, 200)]
-)
+@pytest.mark.parametrize(("scope", "sends", "reads"), [("ingest", 200, 403), ("read", 403, 200), ("write", 200, 200)])
 async def test_scopes(make: Any, open_client: Any, scope: str, sends: int, reads: int) -> None:
     client = await open_client(scope=scope)
     sent = await client.post("/events/ingest", json={"events": [make.event(1)]})

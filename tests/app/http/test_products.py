@@ -270,3 +270,24 @@ async def test_scopes(api: Any, make: Any, open_client: Any) -> None:
         await reader.post(f"{path}/unarchive"),
     ):
         assert (answered.status_code, answered.json()["code"]) == (403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"credit_entitlements": [{"credit_entitlement_id": "cde_1"}]}, "credit_entitlements"),
+        ({"addons": ["adn_1"]}, "addons"),
+        ({"price": {"tiers": [{"up_to": 10}]}}, "price.tiers"),
+        ({"price": {"meters": [{"meter_id": "m", "price_per_unit": "1", "tiers": [{}]}]}}, "price.meters[0].tiers"),
+    ],
+)
+async def test_what_would_change_the_cost_is_refused(api: Any, make: Any, change: dict[str, Any], field: str) -> None:
+    """Ignoring such a field would bill something else than was asked."""
+    change = {**change, "price": {**make.price, **change.get("price", {})}}
+    body = {"name": "API", "tax_category": "saas", **change}
+    refused = await api.post("/products", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "UNSUPPORTED_FIELD")
+    assert refused.json()["message"].startswith(f"{field}: ")
+    product = await make.product()
+    patched = await api.patch(f"/products/{product['product_id']}", json=change)
+    assert patched.status_code == 422

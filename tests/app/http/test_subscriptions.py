@@ -131,7 +131,9 @@ async def test_a_new_customer_and_several_products(api: Any, make: Any) -> None:
         ({"trial_period_days": 7}, "INVALID_FIELD", "trial_period_days"),
     ],
 )
-async def test_a_broken_rule_names_its_field(api: Any, make: Any, change: dict[str, Any], code: str, named: str) -> None:
+async def test_a_broken_rule_names_its_field(
+    api: Any, make: Any, change: dict[str, Any], code: str, named: str
+) -> None:
     await make.customer(customer_id="ada")
     product = await make.product()
     body = {
@@ -227,7 +229,7 @@ async def test_patch_billing_and_metadata(api: Any, make: Any) -> None:
         ({"status": "paused"}, "UNSUPPORTED_STATUS"),
         ({"status": "active"}, "UNSUPPORTED_STATUS"),
         ({"next_billing_date": "2026-05-01T00:00:00Z"}, "UNSUPPORTED_FIELD"),
-        ({"credit_entitlement_cart": []}, "UNSUPPORTED_FIELD"),
+        ({"credit_entitlement_cart": [{"credit_entitlement_id": "cde_1"}]}, "UNSUPPORTED_FIELD"),
         ({"billing": {"country": "x"}}, "INVALID_FIELD"),
         ({"metadata": {"a": []}}, "INVALID_FIELD"),
     ],
@@ -368,3 +370,33 @@ async def test_scopes(api: Any, make: Any, open_client: Any) -> None:
         await reader.post("/cycles/close-due"),
     ):
         assert (answered.status_code, answered.json()["code"]) == (403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("discount_code", "HALF"),
+        ("discount_codes", ["HALF"]),
+        ("addons", [{"addon_id": "adn_1", "quantity": 1}]),
+        ("one_time_product_cart", [{"product_id": "pdt_1", "quantity": 1}]),
+        ("on_demand", {"mandate_only": True}),
+        ("credit_entitlement_cart", [{"credit_entitlement_id": "cde_1"}]),
+        ("trial_period_days", 7),
+    ],
+)
+async def test_a_new_subscription_refuses_what_would_change_its_cost(
+    api: Any, make: Any, field: str, value: object
+) -> None:
+    """Ignoring such a field would bill something else than was asked."""
+    customer, product = await make.customer(), await make.product()
+    order = {
+        "customer": {"customer_id": customer["customer_id"]},
+        "billing": {"country": "US"},
+        "product_id": product["product_id"],
+        "quantity": 1,
+    }
+    refused = await api.post("/subscriptions", json={**order, field: value})
+    assert refused.status_code == 422
+    assert refused.json()["message"].startswith(f"{field}: ")
+    accepted = await api.post("/subscriptions", json={**order, field: None})
+    assert accepted.status_code == 200
