@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,6 +18,11 @@ from projections.log_reader import head
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")
+
+
+TIMESTAMP_MIN, TIMESTAMP_END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+"""Where event times end when the tenant lifts its window. The database driver takes the first and the last instant of
+the calendar for infinity, and a time zone moves an instant by up to a day."""
 
 
 class Refused(Exception):
@@ -76,6 +81,9 @@ def window(decoded: Decoded, rules: Rules, now: datetime) -> tuple[list[UsageEve
 def _outside(index: int, event: UsageEvent, rules: Rules, now: datetime) -> EventProblem | None:
     if event.timestamp is None:
         return None
+    if not TIMESTAMP_MIN <= event.timestamp < TIMESTAMP_END:
+        message = f"timestamp must lie from {instant.text(TIMESTAMP_MIN)} to before {instant.text(TIMESTAMP_END)}"
+        return EventProblem(index, event.event_id, "timestamp", "TIMESTAMP_OUT_OF_RANGE", message)
     if rules.event_ahead_max is not None and event.timestamp - now > rules.event_ahead_max:
         limit = instant.duration_text(rules.event_ahead_max)
         code, rule = "TIMESTAMP_TOO_NEW", f"lies more than {limit} ahead"

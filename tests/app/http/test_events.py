@@ -343,3 +343,19 @@ async def test_without_a_key(open_client: Any, make: Any) -> None:
         for answered in (await client.get("/events"), await client.post("/events/ingest", json={"events": []})):
             assert (answered.status_code, answered.json()["code"]) == (401, "UNAUTHORIZED")
             assert answered.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_lifted_window_still_ends_with_the_calendar(api: Any, make: Any) -> None:
+    """The driver would store the calendar's first and last instant as infinity."""
+    await api.patch("/settings", json={"event_age_max": "none", "event_ahead_max": "none"})
+    refused = await api.ingest(
+        make.event(1, timestamp="9999-12-31T23:59:59.999999Z"), make.event(2, timestamp="0001-01-01T00:00:00Z")
+    )
+    assert refused.status_code == 400
+    assert [problem["code"] for problem in refused.json()["errors"]] == ["TIMESTAMP_OUT_OF_RANGE"] * 2
+    edges = await api.ingest(
+        make.event(1, timestamp="9999-12-30T23:59:59.999999Z"), make.event(2, timestamp="0001-01-02T00:00:00Z")
+    )
+    assert edges.json()["ingested_count"] == 2
+    read = [item["timestamp"] for item in (await api.get("/events")).json()["items"]]
+    assert read == ["0001-01-02T00:00:00.000000Z", "9999-12-30T23:59:59.999999Z"]
