@@ -87,9 +87,9 @@ async def migrate(dsn: str) -> list[str]:
             await connection.execute(SQL["lock_migrations"])
             await connection.execute(SQL["create_ledger"])
             applied = await _apply_missing(connection)
-        if await stored_schema_digest(connection) is None:
-            await create_schema(connection, "read")
-            applied.append("read models")
+            if await stored_schema_digest(connection) is None:
+                await create_schema(connection, "read")
+                applied.append("read models")
         return applied
     finally:
         await connection.close()

@@ -1,0 +1,100 @@
+"""Migrations, the schema of the read models, and the roles that work on them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from app import database
+from app.database import DatabaseError, check_schema, connect_owner, migrate, migrations, open_pool
+from app.event_log import ensure_partitions
+
+
+@pytest.fixture
+async def empty(dsn: str) -> AsyncIterator[str]:
+    """The address of a new, empty database on the same server."""
+    name = f"db{uuid4().hex[:12]}"
+    owner = await connect_owner(dsn)
+    await owner.execute(f"create database {name}")
+    yield re.sub(r"/[a-z]+\?", f"/{name}?", dsn)
+    await owner.execute(f"drop database {name} with (force)")
+    await owner.close()
+
+
+async def test_migrating_again_applies_nothing(empty: str) -> None:
+    assert await migrate(empty) == [*(name for name, _ in migrations()), "read models"]
+    assert await migrate(empty) == []
+
+
+async def test_four_at_once_migrate_once(empty: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
+    assert sorted(name for names in applied for name in names if name != "read models") == [
+        name for name, _ in migrations()
+    ]
+    owner = await connect_owner(empty)
+    await check_schema(owner)
+    await owner.close()
+
+
+async def test_a_database_that_was_never_migrated_is_not_served(empty: str) -> None:
+    owner = await connect_owner(empty)
+    with pytest.raises(DatabaseError, match="run `taximeter migrate`"):
+        await check_schema(owner)
+    await owner.close()
+
+
+async def test_read_models_of_another_shape_are_not_served(empty: str) -> None:
+    await migrate(empty)
+    owner = await connect_owner(empty)
+    await owner.execute("comment on schema read is 'read models; shape 0123'")
+    with pytest.raises(DatabaseError, match="run `taximeter rebuild`"):
+        await check_schema(owner)
+    await owner.close()
+
+
+async def test_an_edited_migration_is_refused(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await migrate(empty)
+    edited = [(name, text + "-- edited") for name, text in migrations()]
+    monkeypatch.setattr(database, "migrations", lambda: edited)
+    with pytest.raises(DatabaseError, match="0001_log was applied in another form"):
+        await migrate(empty)
+
+
+async def test_the_service_works_as_the_role_that_cannot_change_the_log(dsn: str) -> None:
+    async with open_pool(dsn) as pool:
+        assert await pool.fetchval("select current_user") == "taximeter_app"
+        assert await pool.fetchval("show synchronous_commit") == "on"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute("create table read.mine (n int)")
+
+
+async def test_usage_rows_have_a_partition_per_month(empty: str) -> None:
+    await migrate(empty)
+    owner = await connect_owner(empty)
+    for _ in range(2):
+        await ensure_partitions(owner, datetime(2031, 12, 31, 23, 59, tzinfo=UTC))
+    names = await owner.fetch(
+        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'log.usage_event'::regclass"
+    )
+    assert {row["name"] for row in names} == {
+        "log.usage_event_rest",
+        "log.usage_event_2031_12",
+        "log.usage_event_2032_01",
+    }
+    await owner.close()
+
+
+async def test_batches_of_a_month_lie_in_its_partition(empty: str) -> None:
+    """The first 48 bits of a batch are its milliseconds: the month's first one is the partition's lower end."""
+    await migrate(empty)
+    owner = await connect_owner(empty)
+    first = await owner.fetchval("select log.first_batch(date '2031-12-01')")
+    milliseconds = int(datetime(2031, 12, 1, tzinfo=UTC).timestamp()) * 1000
+    assert first.int >> 80 == milliseconds
+    await owner.close()

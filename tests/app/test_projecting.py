@@ -1,0 +1,100 @@
+"""The projector's loop: rung, sweeping, surviving; and waiting for a position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app import projecting
+from app.event_log import append_usage
+from app.projecting import Doorbell, NotProjected, run_projector, wait_for
+from app.service import Caller, Service
+from domain.event import UsageEvent
+
+
+async def use(service: Service, caller: Caller, event_id: str) -> int:
+    """Record one event; its position."""
+    event = UsageEvent(event_id, "api.call", "ada", None, "")
+    async with service.pool.acquire() as connection:
+        return (await append_usage(connection, caller.tenant_id, [event], service.clock())).position
+
+
+@asynccontextmanager
+async def projector(service: Service, dsn: str) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_projector(service, dsn, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+async def projected(service: Service, caller: Caller, position: int) -> None:
+    async with service.pool.acquire() as connection:
+        await wait_for(connection, caller.tenant_id, position)
+
+
+async def test_the_bell_wakes_the_projector(
+    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "SWEEP_SECONDS", 3_600.0)
+    async with projector(service, dsn):
+        await projected(service, caller, await use(service, caller, "0"))
+        bell = Doorbell(service)
+        for number in range(1, 4):
+            position = await use(service, caller, str(number))
+            bell.ring()
+            await projected(service, caller, position)
+
+
+async def test_a_lost_ring_is_found_by_the_sweep(service: Service, caller: Caller, dsn: str) -> None:
+    async with projector(service, dsn):
+        for number in range(3):
+            await projected(service, caller, await use(service, caller, str(number)))
+
+
+async def test_a_projector_that_loses_its_connection_goes_on(
+    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "RETRY_SECONDS", 0.01)
+    async with projector(service, dsn):
+        await projected(service, caller, await use(service, caller, "1"))
+        killer = await asyncpg.connect(dsn)
+        killed = await killer.fetchval(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where application_name = 'taximeter projector' and datname = current_database()"
+        )
+        await killer.close()
+        assert killed == 1
+        await projected(service, caller, await use(service, caller, "2"))
+
+
+async def test_a_position_that_does_not_come_is_told_after_a_while(
+    service: Service, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "WAIT_FOR_POSITION_SECONDS", 0.05)
+    with pytest.raises(NotProjected, match="position 99 is not projected"):
+        await projected(service, caller, 99)
+
+
+async def test_a_tenant_that_cannot_be_projected_does_not_hold_up_the_others(
+    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = f"broken{caller.tenant_id}"
+    await use(service, Caller(broken, "", "write", ""), "1")
+    project_page = projecting.project_page
+
+    async def failing(database: Any, tenant_id: str) -> bool:
+        if tenant_id == broken:
+            raise RuntimeError("a defect")
+        return await project_page(database, tenant_id)
+
+    monkeypatch.setattr(projecting, "project_page", failing)
+    async with projector(service, dsn):
+        await projected(service, caller, await use(service, caller, "1"))
