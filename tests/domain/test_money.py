@@ -50,7 +50,7 @@ def test_other_codes_are_unknown(currency: str) -> None:
 
 def test_the_table_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        DECIMALS["USD"] = 3  # type: ignore[index]
+        DECIMALS["USD"] = 3
 
 
 @pytest.mark.parametrize(

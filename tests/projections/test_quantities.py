@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -13,9 +12,6 @@ import pytest
 from asyncpg import Connection, Pool, Record
 from hypothesis import given, settings
 
-from app.database import connect_owner, open_pool
-from app.engine.launcher import Engine
-from projections import quantities
 from projections.log_reader import head
 from projections.quantities import catch_up, project_page, projected_position
 from projections.rating_facts import counted_meters
@@ -30,36 +26,11 @@ from tests.projections.histories import (
     Project,
     edges,
     grown,
-    new_database,
     steps,
 )
 from tests.projections.naive import NaiveEvent, NaiveMeter, measured
 
-
-@pytest.fixture(scope="module")
-async def own_dsn(engine: Engine) -> str:
-    return await new_database(engine, "quantities")
-
-
-@pytest.fixture(scope="module")
-async def pool(own_dsn: str) -> AsyncIterator[Pool[Record]]:
-    async with open_pool(own_dsn) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def owner(own_dsn: str) -> AsyncIterator[Connection[Record]]:
-    connection = await connect_owner(own_dsn)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pages() -> Iterator[None]:
-    """Pages of two commits, so that a log of some commits has several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantities, "PAGE_COMMITS", 2)
-        yield
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 
 FEW = settings(max_examples=150)

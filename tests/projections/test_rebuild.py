@@ -5,45 +5,17 @@ In a database of its own: a rebuild looks at every tenant there is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 from asyncpg import Connection, Pool, Record
 from hypothesis import given, settings
 
-from app.database import connect_owner, open_pool
-from app.engine.launcher import Engine
-from projections import quantities
+from app.database import connect_owner
 from projections.log_reader import head
 from projections.quantities import projected_position
 from projections.rebuild import rebuild
-from tests.projections.histories import HOURS, LOG, WHOLE, Commit, Project, edges, grown, new_database, steps
+from tests.projections.histories import HOURS, LOG, WHOLE, Commit, Project, edges, grown, steps
 
-
-@pytest.fixture(scope="module")
-async def own_dsn(engine: Engine) -> str:
-    return await new_database(engine, "rebuilds")
-
-
-@pytest.fixture(scope="module")
-async def pool(own_dsn: str) -> AsyncIterator[Pool[Record]]:
-    async with open_pool(own_dsn) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def owner(own_dsn: str) -> AsyncIterator[Connection[Record]]:
-    connection = await connect_owner(own_dsn)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pages() -> Iterator[None]:
-    """Pages of two commits, so that a log of some commits has several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantities, "PAGE_COMMITS", 2)
-        yield
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 
 @settings(max_examples=12)

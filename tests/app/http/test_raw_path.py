@@ -28,7 +28,7 @@ def show_part(event_id: FromPath[str], part: FromPath[str]) -> dict[str, str]:
 
 
 ROUTES = Litestar([show, show_part], openapi_config=None)
-APP = RawPath(ROUTES)  # type: ignore[arg-type]
+APP = RawPath(ROUTES)
 
 
 async def fetch(path: str, app: Any = APP) -> tuple[int, dict[str, str]]:
@@ -71,7 +71,7 @@ async def path_seen(scope: dict[str, Any]) -> str:
     async def within(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["path"])
 
-    await RawPath(within)(scope, None, None)  # type: ignore[arg-type]
+    await RawPath(within)(scope, None, None)
     return seen[0]
 
 

@@ -46,7 +46,7 @@ async def made(sdk: AsyncDodoPayments) -> dict[str, str]:
         name="Calls", event_name="api.call", aggregation={"type": "sum", "key": "n"}, measurement_unit="call"
     )
     meters = [{"meter_id": meter.id, "price_per_unit": "0.5", "free_threshold": 2}]
-    product = await sdk.products.create(name="API", tax_category="saas", price={**PRICE, "meters": meters})  # type: ignore[arg-type]
+    product = await sdk.products.create(name="API", tax_category="saas", price={**PRICE, "meters": meters})
     customer = await sdk.customers.create(email="ada@example.com", name="Ada")
     subscription = await sdk.subscriptions.create(
         billing={"country": "US"},
@@ -134,9 +134,9 @@ async def test_products(sdk: AsyncDodoPayments) -> None:
     (item,) = (await sdk.products.list(recurring=True)).items
     assert (item.product_id, item.price, item.price_detail) == (ids["product"], 500, product.price)
     changed = {**PRICE, "fixed_price": 900}
-    assert await sdk.products.update(ids["product"], name="API 2", price=changed) is None  # type: ignore[arg-type]
+    assert await sdk.products.update(ids["product"], name="API 2", price=changed) is None
     product = await sdk.products.retrieve(ids["product"])
-    assert (product.name, product.price.fixed_price) == ("API 2", 900)  # type: ignore[union-attr]
+    assert (product.name, product.price.fixed_price) == ("API 2", 900)
     assert await sdk.products.archive(ids["product"]) is None
     assert (await sdk.products.list()).items == []
     assert await sdk.products.unarchive(ids["product"]) is None

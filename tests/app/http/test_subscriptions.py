@@ -1,4 +1,4 @@
-"""Subscriptions over HTTP: create, list, read, cancel, usage history."""
+"""Subscriptions over HTTP: create, list, read, cancel."""
 
 from __future__ import annotations
 
@@ -240,57 +240,6 @@ async def test_what_is_not_carried_out_is_refused(api: Any, make: Any, body: dic
     answered = await api.patch(path, json={"cancel_at_next_billing_date": True, **body})
     assert (answered.status_code, answered.json()["code"]) == (422, code)
     assert (await api.get(path)).json() == before
-
-
-async def test_usage_history(api: Any, make: Any) -> None:
-    made = await make.everything()
-    path = f"/subscriptions/{made['subscription_id']}/usage-history"
-    await api.ingest(*(make.event(number) for number in range(7)))
-    api.clock.advance(days=30)
-    await api.ingest(make.event(7, timestamp="2026-04-01T00:00:00Z"))
-    await api.project()
-    answered = await api.get(path)
-    assert answered.status_code == 200
-    april, march = answered.json()["items"]
-    assert (april["start_date"], april["end_date"]) == ("2026-04-01T00:00:00.000000Z", "2026-05-01T00:00:00.000000Z")
-    assert march == {
-        "start_date": "2026-03-01T00:00:00.000000Z",
-        "end_date": "2026-04-01T00:00:00.000000Z",
-        "meters": [
-            {
-                "id": made["meter_id"],
-                "name": "Calls",
-                "currency": "USD",
-                "consumed_units": "7",
-                "free_threshold": 2,
-                "chargeable_units": "5",
-                "price_per_unit": "0.5",
-                "total_price": 3,
-            }
-        ],
-    }
-    assert april["meters"][0]["consumed_units"] == "1"
-    assert (april["meters"][0]["chargeable_units"], april["meters"][0]["total_price"]) == ("0", 0)
-    # A closed cycle says the same as the open one did.
-    assert (await api.post(f"/subscriptions/{made['subscription_id']}/close-cycle")).status_code == 200
-    await api.project()
-    assert (await api.get(path)).json()["items"] == [april, march]
-    for params, expected in (
-        ({"page_size": 1}, [april]),
-        ({"page_size": 1, "page_number": 1}, [march]),
-        ({"page_number": 1}, []),
-        ({"end_date": "2026-03-31T00:00:00Z"}, [march]),
-        ({"start_date": "2026-04-01T00:00:00Z"}, [april]),
-        ({"meter_id": made["meter_id"]}, [april, march]),
-    ):
-        assert (await api.get(path, params=params)).json() == {"items": expected}, params
-    assert (await api.get(path, params={"page_size": 101})).status_code == 422
-    unknown = await api.get(path, params={"meter_id": "mtr_none"})
-    assert (unknown.status_code, unknown.json()["code"]) == (404, "METER_NOT_FOUND")
-    other = await make.meter()
-    await api.project()
-    unused = (await api.get(path, params={"meter_id": other["id"]})).json()["items"]
-    assert [period["meters"] for period in unused] == [[], []]
 
 
 async def test_an_unknown_or_foreign_subscription_is_404_everywhere(api: Any, make: Any, stranger: Any) -> None:
