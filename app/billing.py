@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -27,6 +28,8 @@ from projections.statements import load
 
 SQL = load("app.sql", "billing.sql")
 
+LOG = logging.getLogger("taximeter.billing")
+
 DUE_PAGE = 500
 """Due subscriptions looked up at once."""
 
@@ -47,9 +50,13 @@ async def estimate(
     """
     async with service.pool.acquire() as connection:
         target = (await head(connection, caller.tenant_id)).position
-        await wait_for(connection, caller.tenant_id, await _known_from(connection, caller, subscription_id, target))
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await _estimate(service, connection, caller, subscription_id, cycle_start)
+        known_from = await _known_from(connection, caller, subscription_id, target)
+    await wait_for(service, caller.tenant_id, known_from)
+    async with (
+        service.pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        return await _estimate(service, connection, caller, subscription_id, cycle_start)
 
 
 async def _known_from(database: Database, caller: Caller, subscription_id: str, target: int) -> int:
@@ -174,11 +181,12 @@ async def find_bill(database: Database, tenant_id: str, invoice_id: str) -> Bill
     return Bill(msgspec.json.decode(row["document"], type=Document), row["status"])
 
 
-async def close_due(service: Service, caller: Caller) -> AsyncIterator[Bill]:
+async def close_due(service: Service, caller: Caller, failures: list[str] | None = None) -> AsyncIterator[Bill]:
     """Close every due cycle of the caller's tenant and open every cycle that has begun; yields the new invoices.
 
     Each cycle is a transaction of its own, so several runs at once share the work, and a run that dies has lost
-    nothing.
+    nothing. A subscription that cannot be closed raises; with ``failures`` it is logged and named in there, and the
+    others go on.
     """
     after = ""
     while True:
@@ -187,8 +195,14 @@ async def close_due(service: Service, caller: Caller) -> AsyncIterator[Bill]:
             grace = (await rules_of(connection, service, caller.tenant_id)).close_grace
         rows = await service.pool.fetch(SQL["due"], caller.tenant_id, now, now - grace, after, DUE_PAGE)
         for row in rows:
-            async for bill in _close_due_of(service, caller, row["subscription_id"]):
-                yield bill
+            try:
+                async for bill in _close_due_of(service, caller, row["subscription_id"]):
+                    yield bill
+            except Exception:
+                if failures is None:
+                    raise
+                failures.append(row["subscription_id"])
+                await _tell(service, f"subscription {row['subscription_id']} of tenant {caller.tenant_id}")
         if len(rows) < DUE_PAGE:
             return
         after = rows[-1]["subscription_id"]
@@ -218,10 +232,31 @@ async def _due_cycle(running: Transaction, subscription_id: str) -> tuple[Subscr
     return subscription, cycle if due else None
 
 
-async def close_due_everywhere(service: Service) -> int:
-    """Close what is due in every tenant; the number of new invoices."""
-    closed = 0
+class ClosedEverywhere(msgspec.Struct, frozen=True):
+    """What a run over every tenant did: new invoices, and the tenants and subscriptions that failed."""
+
+    closed: int
+    failed: int
+
+
+async def close_due_everywhere(service: Service) -> ClosedEverywhere:
+    """Close what is due in every tenant. What cannot be closed is logged, and the others go on.
+
+    Raises only when the database is lost.
+    """
+    closed, failures = 0, list[str]()
     for row in await service.pool.fetch(SQL["tenants"]):
-        async for _ in close_due(service, system_caller(row["tenant_id"])):
-            closed += 1
-    return closed
+        tenant_id: str = row["tenant_id"]
+        try:
+            async for _ in close_due(service, system_caller(tenant_id), failures):
+                closed += 1
+        except Exception:
+            failures.append(tenant_id)
+            await _tell(service, f"tenant {tenant_id}")
+    return ClosedEverywhere(closed, len(failures))
+
+
+async def _tell(service: Service, what: str) -> None:
+    """Log the exception at hand. Raises when the database is lost: then nothing else can be closed either."""
+    LOG.exception("what is due of %s cannot be closed; it is tried again with the next run", what)
+    await service.pool.execute("select 1")

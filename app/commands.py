@@ -105,9 +105,9 @@ async def rebuild_read_models(flags: Namespace, environment: Environment) -> int
 async def close_what_is_due(flags: Namespace, environment: Environment) -> int:
     """``taximeter close-due``"""
     async with database(flags, environment) as dsn, open_service(dsn, settings.rules(flags, environment)) as service:
-        closed = await close_due_everywhere(service)
-    print(f"{closed} cycles closed")
-    return 0
+        done = await close_due_everywhere(service)
+    print(f"{done.closed} cycles closed" + (f", {done.failed} failures are in the log" if done.failed else ""))
+    return 1 if done.failed else 0
 
 
 async def project(flags: Namespace, environment: Environment) -> int:

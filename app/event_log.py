@@ -155,6 +155,12 @@ async def _append(database: Database, tenant_id: str, events: list[UsageEvent], 
     return stored_commit(tenant_id, sealed).commit
 
 
+async def taken_ids(database: Database, tenant_id: str, event_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the ids that the log holds already."""
+    rows = await database.fetch(SQL["taken_ids"], tenant_id, list(event_ids))
+    return frozenset(row["event_id"] for row in rows)
+
+
 async def _settle_taken(database: Database, tenant_id: str, batch: _Batch) -> None:
     stored = await database.fetch(SQL["stored_events"], tenant_id, list(batch.fresh))
     if not stored:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.event_log import Receipt, Rejected, append_usage, reject
+from app.event_log import Receipt, Rejected, append_usage, reject, taken_ids
 from app.ingest.decode import Decoded
 from app.ingest.problem import EventProblem, RejectedEvent
 from app.service import Caller, Service
@@ -44,7 +44,9 @@ async def record(
     async with service.pool.acquire() as connection:
         now = service.clock()
         rules = await rules_of(connection, service, caller.tenant_id)
-        events, rejected = window(decoded, rules, now)
+        late = [event.event_id for index, event in decoded.events if _outside(index, event, rules, now)]
+        taken = await taken_ids(connection, caller.tenant_id, late) if late else frozenset[str]()
+        events, rejected = window(decoded, rules, now, taken)
         problems = [problem for event in rejected for problem in event.problems]
         if rejected and not skip_invalid:
             raise Refused(problems)
@@ -63,13 +65,19 @@ async def rules_of(database: Database, service: Service, tenant_id: str) -> Rule
     return rules_in_force(msgspec.json.decode(text, type=Settings), service.rules)
 
 
-def window(decoded: Decoded, rules: Rules, now: datetime) -> tuple[list[UsageEvent], list[RejectedEvent]]:
-    """The events inside the accepted window, and all that are refused, in the order of the batch."""
+def window(
+    decoded: Decoded, rules: Rules, now: datetime, taken: frozenset[str] = frozenset()
+) -> tuple[list[UsageEvent], list[RejectedEvent]]:
+    """The events inside the accepted window, and all that are refused, in the order of the batch.
+
+    A resend is a duplicate or a conflict for ever, and neither fails a request: the window does not hold for ids that
+    are ``taken``.
+    """
     events: list[UsageEvent] = []
     rejected = list(decoded.rejected)
     for index, event in decoded.events:
         problem = _outside(index, event, rules, now)
-        if problem is None:
+        if problem is None or event.event_id in taken:
             events.append(event)
         else:
             text = msgspec.json.encode(event_members(event)).decode()

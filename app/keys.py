@@ -6,9 +6,11 @@ import hmac
 import re
 from hashlib import sha256
 
+import asyncpg
+
 from app.identity import new_id, new_secret
 from app.service import Caller, Service
-from app.transaction import transaction
+from app.transaction import Transaction, transaction
 from domain.errors import Conflict, Invalid
 from domain.tenant import Tenant
 from projections.statements import load
@@ -20,6 +22,7 @@ ALLOWED = {"ingest": {"ingest"}, "read": {"read"}, "write": {"ingest", "read", "
 """What a key of each scope may do: ``write`` includes the others."""
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+TENANT_ID_RULE = "1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
 """Tenant ids stand in every index row, so they are short; and in file names later, so they are plain."""
 
 KEY_NAME_MAX_CHARS = 100
@@ -53,24 +56,46 @@ async def create_key(
     Raises ``Invalid`` for a bad tenant id or scope, ``Conflict`` when the secret is in use.
     """
     if not TENANT_ID.fullmatch(caller.tenant_id):
-        raise Invalid("tenant", "1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit")
+        raise Invalid("tenant", TENANT_ID_RULE)
     if scope not in SCOPES:
         raise Invalid("scope", f"must be one of {', '.join(SCOPES)}")
     if len(name) > KEY_NAME_MAX_CHARS:
         raise Invalid("name", f"at most {KEY_NAME_MAX_CHARS} characters")
-    secret, key_id = secret or new_secret(), new_id("key")
+    secret = secret or new_secret()
     async with transaction(service, caller, "api_key.create") as running:
-        tenant = await running.find(Tenant, caller.tenant_id)
-        if tenant is None:
-            tenant = Tenant.create(caller.tenant_id, running.now)
-            running.add(tenant)
-        if await running.database.fetchrow(SQL["find"], digest_of(secret)):
-            raise Conflict("API_KEY_EXISTS", "this secret is in use already")
-        tenant.create_key(key_id, scope, name, running.now)
-        await running.database.execute(
-            SQL["create"], digest_of(secret), caller.tenant_id, key_id, scope, name, running.now
-        )
+        key_id = await _create(running, scope, name, secret)
     return key_id, secret
+
+
+async def create_first_key(service: Service, tenant_id: str, name: str, secret: str | None = None) -> str | None:
+    """Make the tenant's first ``write`` key and return its secret; ``None`` when the tenant has had a key.
+
+    Any number of services may begin at once: the question is asked under the tenant's lock. Raises as `create_key`.
+    """
+    if not TENANT_ID.fullmatch(tenant_id):
+        raise Invalid("tenant", TENANT_ID_RULE)
+    if await has_keys(service, tenant_id):
+        return None
+    secret = secret or new_secret()
+    async with transaction(service, system_caller(tenant_id), "api_key.create") as running:
+        if await running.database.fetchval(SQL["has_keys"], tenant_id):
+            return None
+        await _create(running, "write", name, secret)
+    return secret
+
+
+async def _create(running: Transaction, scope: str, name: str, secret: str) -> str:
+    key_id, digest = new_id("key"), digest_of(secret)
+    tenant = await running.find(Tenant, running.tenant_id)
+    if tenant is None:
+        tenant = Tenant.create(running.tenant_id, running.now)
+        running.add(tenant)
+    tenant.create_key(key_id, scope, name, running.now)
+    try:
+        await running.database.execute(SQL["create"], digest, running.tenant_id, key_id, scope, name, running.now)
+    except asyncpg.UniqueViolationError:
+        raise Conflict("API_KEY_EXISTS", "this secret is in use already") from None
+    return key_id
 
 
 async def has_keys(service: Service, tenant_id: str) -> bool:

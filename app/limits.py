@@ -53,11 +53,11 @@ MONEY_MAX_MINOR = 10**12
 QUANTITY_MAX = 10**6
 """Times a product may be taken in one subscription."""
 
+SECRET_MAX_CHARS = 200
+"""An API key. No longer one is read: hashing a megabyte of header for a stranger is work he should not get."""
+
 INVOICE_PREFIX_MAX_CHARS = 20
 """An invoice number has to fit a line on a page."""
-
-CLOSE_CONCURRENCY = 4
-"""Closes that run at once in one run: each holds a connection, and those of one tenant wait for each other."""
 
 READY_LAG_EVENTS = 1_000_000
 """Events that the projection may be behind before the service calls itself not ready: ten seconds of work or more."""

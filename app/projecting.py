@@ -9,8 +9,9 @@ import asyncpg
 
 from app.limits import WAIT_FOR_POSITION_SECONDS
 from app.service import Service
-from domain.errors import Refusal
+from domain.errors import Invalid, Refusal
 from projections.database import Database
+from projections.log_reader import head
 from projections.quantities import lagging, project_page, projected_position
 
 LOG = logging.getLogger("taximeter.projector")
@@ -22,7 +23,10 @@ SWEEP_SECONDS = 1.0
 """How long the projector waits for a ring before it looks by itself."""
 
 POLL_SECONDS = 0.02
-"""How often `at_least` looks again; a poll is one read by primary key."""
+"""How soon `at_least` looks again for the first time; a poll is one read by primary key."""
+
+POLL_SECONDS_MAX = 0.25
+"""What the pause between two polls grows to, so that many who wait for long do not keep the database busy."""
 
 RETRY_SECONDS = 1.0
 """The pause after the database was lost."""
@@ -32,16 +36,32 @@ class NotProjected(Refusal):
     """The read models did not get as far as was asked in time; asking again later is right."""
 
 
-async def wait_for(database: Database, tenant_id: str, position: int) -> None:
-    """Return when the tenant's quantities are at ``position`` or past it. Raises ``NotProjected`` after a while."""
-    deadline = asyncio.get_running_loop().time() + WAIT_FOR_POSITION_SECONDS
-    while await projected_position(database, tenant_id) < position:
+async def wait_for(service: Service, tenant_id: str, position: int) -> None:
+    """Return when the tenant's quantities are at ``position`` or past it.
+
+    Raises ``Invalid`` at once when the log does not reach so far, and ``NotProjected`` after a while. No connection is
+    held between two polls: a caller that holds one lets the others of its process starve.
+    """
+    if await _projected(service, tenant_id) >= position:
+        return
+    async with service.pool.acquire() as connection:
+        end = (await head(connection, tenant_id)).position
+    if position > end:
+        raise Invalid("at_least", f"must not be past the end of the log, which is at position {end}")
+    deadline, seconds = asyncio.get_running_loop().time() + WAIT_FOR_POSITION_SECONDS, POLL_SECONDS
+    while await _projected(service, tenant_id) < position:
         if asyncio.get_running_loop().time() > deadline:
             raise NotProjected(
                 "NOT_PROJECTED_YET",
                 f"position {position} is not projected after {WAIT_FOR_POSITION_SECONDS} s; is a projector running?",
             )
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(seconds)
+        seconds = min(seconds * 1.5, POLL_SECONDS_MAX)
+
+
+async def _projected(service: Service, tenant_id: str) -> int:
+    async with service.pool.acquire() as connection:
+        return await projected_position(connection, tenant_id)
 
 
 async def project_all(service: Service) -> int:
@@ -60,10 +80,12 @@ async def _project_one(database: Database, tenant_id: str) -> bool:
     """One page of one tenant. A page that cannot be folded is a defect of ours: it is told, and the others go on."""
     try:
         return await project_page(database, tenant_id)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.PostgresConnectionError):
         raise
     except Exception:
         LOG.exception("the log of tenant %s cannot be projected", tenant_id)
+        # The database itself may refuse a page, as with a number that is too large; raises when the connection is lost.
+        await database.execute("select 1")
         return False
 
 
@@ -85,12 +107,13 @@ async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event) -
         while not stop.is_set():
             rung.clear()
             await project_all(service)
-            await _wait_any(rung, stop, SWEEP_SECONDS)
+            await wait_any(rung, stop, SWEEP_SECONDS)
     finally:
         await listener.close()
 
 
-async def _wait_any(first: asyncio.Event, second: asyncio.Event, seconds: float) -> None:
+async def wait_any(first: asyncio.Event, second: asyncio.Event, seconds: float | None = None) -> None:
+    """Wait until one of them is set, or so long; without ``seconds`` for as long as it takes."""
     waiting = [asyncio.ensure_future(event.wait()) for event in (first, second)]
     await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:

@@ -11,7 +11,6 @@ from app.billing import close_due_everywhere
 from app.event_log import ensure_partitions
 from app.projecting import pause
 from app.service import Service
-from domain.errors import Refusal
 
 LOG = logging.getLogger("taximeter.scheduler")
 
@@ -25,9 +24,12 @@ async def run_scheduler(service: Service, stop: asyncio.Event) -> None:
         try:
             async with service.pool.acquire() as connection:
                 await ensure_partitions(connection, service.clock())
-            closed = await close_due_everywhere(service)
-            if closed:
-                LOG.info("%s cycles closed", closed)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Refusal) as error:
-            LOG.warning("closing what is due failed (%s) and is tried again", error)
+            done = await close_due_everywhere(service)
+            if done.closed:
+                LOG.info("%s cycles closed", done.closed)
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
+            LOG.warning("the scheduler lost the database (%s) and tries again", error)
+        except Exception:
+            # The projector runs beside it and would be stopped with it.
+            LOG.exception("closing what is due failed and is tried again")
         await pause(stop, TICK_SECONDS)

@@ -5,6 +5,7 @@ A flag wins over the environment, which wins over the default. ``docs/settings.m
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.launcher import data_home
+from app.limits import SECRET_MAX_CHARS
 from domain import instant
 from domain.tenant import Rules
 
@@ -39,6 +41,18 @@ def _plain(text: str) -> str:
     return text
 
 
+def _api_key(text: str) -> str:
+    # What a header carries as it is; the service reads no longer one.
+    if not _API_KEY.fullmatch(text):
+        raise ValueError(f"must be {_API_KEY_RULE}")
+    return text
+
+
+_API_KEY_RULE = f"1 to {SECRET_MAX_CHARS} printable ASCII characters without white space"
+_API_KEY = re.compile(f"[!-~]{{0,{SECRET_MAX_CHARS}}}")
+"""A key, or the empty text for none."""
+
+
 def _database_url(text: str) -> str:
     if text and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
@@ -62,7 +76,10 @@ def _bounded_duration(text: str) -> timedelta:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. ``read`` turns its text into its value and raises ``ValueError`` with the rule."""
+    """One setting. ``read`` turns its text into its value and raises ``ValueError`` with the rule.
+
+    The value of a ``secret`` one is never printed.
+    """
 
     name: str
     default: str
@@ -70,6 +87,7 @@ class Setting:
     limit: str
     meaning: str
     read: Callable[[str], Any]
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -95,6 +113,7 @@ DATABASE_URL = Setting(
     "PostgreSQL 15 to 18",
     "a server to use instead of the embedded one, as its owner: postgresql://user@host/database",
     _database_url,
+    secret=True,
 )
 TENANT = Setting(
     "tenant",
@@ -108,9 +127,10 @@ API_KEY = Setting(
     "api_key",
     "",
     "text",
-    "up to 200 characters",
+    _API_KEY_RULE,
     "the first tenant's key, instead of one made up; or a client's",
-    _plain,
+    _api_key,
+    secret=True,
 )
 URL = Setting("url", "http://127.0.0.1:8080", "URL", "", "the running service that an example talks to", _plain)
 EVENT_AGE_MAX = Setting(
@@ -148,7 +168,8 @@ def value(setting: Setting, flags: Namespace, environment: Mapping[str, str]) ->
     try:
         return setting.read(text)
     except ValueError as error:
-        raise SettingError(f"{source} is {text!r}: {error}") from None
+        shown = "not usable" if setting.secret else repr(text)
+        raise SettingError(f"{source} is {shown}: {error}") from None
 
 
 def rules(flags: Namespace, environment: Mapping[str, str]) -> Rules:

@@ -18,6 +18,9 @@ from domain.errors import Invalid
 from domain.price import Price
 from domain.product import Product
 from domain.subscription import Item, Subscription
+from projections.statements import load
+
+SQL = load("app.sql", "billing.sql")
 
 MIN_YEAR, MAX_YEAR = 2000, 2200
 """Anchors outside of these are typing errors; every cycle since the anchor is opened at once."""
@@ -109,6 +112,17 @@ async def _customer(running: Transaction, order: Order) -> Customer:
     )
     running.add(customer)
     return customer
+
+
+async def open_begun_cycles(running: Transaction, customer: Customer) -> None:
+    """Open the cycles of a customer that have begun, by the time zone that the customer still has.
+
+    Cycles are opened as their time comes, but a change of zone must not depend on whether that has been done.
+    """
+    rows = await running.database.fetch(SQL["active_subscriptions"], running.tenant_id, customer.object_id)
+    for row in rows:
+        subscription = await running.get(Subscription, row["subscription_id"])
+        subscription.advance(customer.time_zone, running.now)
 
 
 async def change_subscription(

@@ -15,13 +15,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from app import settings
 from app.commands import database, open_service, prepare
 from app.engine.locks import FileLock
 from app.engine.problems import EngineError
-from app.keys import create_key, has_keys, system_caller
+from app.keys import create_first_key
+from app.projecting import pause, wait_any
 from app.service import Service
 
 DRAIN_SECONDS = 15.0
@@ -29,6 +31,15 @@ DRAIN_SECONDS = 15.0
 
 RESTART_SECONDS = 1.0
 """The pause before a child that died is started again, so that one that cannot live does not spin."""
+
+WATCH_SECONDS = 1.0
+"""The pause before a database that hung up is called again."""
+
+REFUSALS_MAX = 3
+"""Calls in a row that nobody takes before the embedded server counts as gone: one may fail on a busy machine."""
+
+CALL_SECONDS = 30
+"""A server that lives takes a call in milliseconds; one that only is slow is called again."""
 
 BACKLOG = 2_048
 """Connections that the kernel holds while the web processes are busy."""
@@ -58,10 +69,13 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
             async with asyncio.TaskGroup() as tasks:
                 for role in roles:
                     tasks.create_task(_keep_alive(role, plan, stop))
+                # A database by URL is somebody else's to start again; the embedded one is ours.
+                own = not settings.value(settings.DATABASE_URL, flags, environment)
+                watching = tasks.create_task(watch(dsn, stop)) if own else None
     finally:
         listener.close()
     print("taximeter: stopped", flush=True)
-    return 0
+    return 1 if watching is not None and watching.result() else 0
 
 
 @asynccontextmanager
@@ -105,12 +119,7 @@ async def _first_key(service: Service, flags: Namespace, environment: Mapping[st
     """On an empty database, make the first tenant and its key; the secret, or ``None`` when there are keys."""
     tenant_id = settings.value(settings.TENANT, flags, environment)
     preset = settings.value(settings.API_KEY, flags, environment)
-    if await has_keys(service, tenant_id):
-        return None
-    _, secret = await create_key(
-        service, system_caller(tenant_id), scope="write", name="first key", secret=preset or None
-    )
-    return secret
+    return await create_first_key(service, tenant_id, "first key", preset or None)
 
 
 def _welcome(listener: socket.socket, secret: str | None) -> str:
@@ -134,6 +143,47 @@ def _welcome(listener: socket.socket, secret: str | None) -> str:
             "Ctrl-C stops everything.",
         ]
     )
+
+
+async def watch(dsn: str, stop: asyncio.Event) -> bool:
+    """Hold a connection until ``stop``; when the server is gone, say so, set ``stop`` and answer True.
+
+    A server that hangs up and then says that it recovers, or that it has no connection to spare, lives.
+    """
+    refusals = 0
+    while not stop.is_set():
+        try:
+            await _until_hung_up(dsn, stop)
+            refusals = 0
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            refusals = 0
+        except OSError as error:
+            refusals += 1
+            if refusals >= REFUSALS_MAX:
+                print(
+                    f"taximeter: the embedded PostgreSQL server is gone ({error}); its log is server.log in the data"
+                    " directory. Stopping; the next start recovers everything that was acknowledged",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                stop.set()
+                return True
+        await pause(stop, WATCH_SECONDS)
+    return False
+
+
+async def _until_hung_up(dsn: str, stop: asyncio.Event) -> None:
+    """Return when the connection ends, or at the stop. Raises what `asyncpg.connect` raises."""
+    hung_up = asyncio.Event()
+    connection = await asyncpg.connect(
+        dsn, timeout=CALL_SECONDS, server_settings={"application_name": "taximeter watch"}
+    )
+    try:
+        connection.add_termination_listener(lambda _: hung_up.set())
+        if not connection.is_closed():
+            await wait_any(hung_up, stop)
+    finally:
+        connection.terminate()
 
 
 async def _keep_alive(role: str, plan: dict[str, Any], stop: asyncio.Event) -> None:

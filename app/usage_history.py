@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,7 @@ from domain.rating import Line, LineKind, rate
 from domain.subscription import OpenedCycle, Subscription
 from projections.database import Database
 from projections.log_reader import aggregate
-from projections.rating_facts import cycle_facts
+from projections.rating_facts import cycle_facts, known
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")
@@ -72,12 +72,11 @@ async def usage_history(
             if (since is None or cycle.end > since) and (until is None or cycle.start <= until)
         ]
         history = _History(connection, caller.tenant_id, subscription, position, meter_id)
-        await history.load()
         return [await history.period(cycle) for cycle in cycles[offset : offset + limit]]
 
 
 class _History:
-    """The products and meters of one subscription, read once for all of its periods."""
+    """The names of a subscription's meters, and the prices of each of its periods."""
 
     def __init__(
         self,
@@ -92,46 +91,40 @@ class _History:
         self._subscription = subscription
         self._position = position
         self._meter_id = meter_id
-        self._products: dict[str, Product] = {}
-        self._names: Mapping[str, str] = {}
-
-    async def load(self) -> None:
-        """Read the products as known at the position, and the names of their meters."""
-        for item in self._subscription.items:
-            product = await aggregate(self._database, self._tenant_id, Product, item.product_id, up_to=self._position)
-            assert product is not None, "a subscription's products were recorded before it"
-            self._products[item.product_id] = product
-        prices = [version.price for product in self._products.values() for version in product.versions]
-        meter_ids = list({meter.meter_id for price in prices for meter in price.meters})
-        rows = await self._database.fetch(SQL["meters_by_id"], self._tenant_id, meter_ids)
-        self._names = {row["meter_id"]: row["name"] for row in rows}
 
     async def period(self, cycle: OpenedCycle) -> Period:
-        """One cycle's usage lines."""
-        lines = await self._lines(cycle)
+        """One cycle's usage lines, with the price versions that they were rated by."""
+        lines, position = await self._lines(cycle)
+        shown = [line for line in lines if line.kind is LineKind.usage and self._meter_id in (None, line.meter_id)]
+        ids = [line.meter_id for line in shown]
+        rows = await self._database.fetch(SQL["meters_by_id"], self._tenant_id, ids)
+        names = {row["meter_id"]: row["name"] for row in rows}
         return Period(
             start_date=instant.text(cycle.start),
             end_date=instant.text(cycle.end),
             meters=[
-                self._use(cycle, line)
-                for line in lines
-                if line.kind is LineKind.usage and self._meter_id in (None, line.meter_id)
+                self._use(await self._price(cycle, line, position), line, names[str(line.meter_id)]) for line in shown
             ],
         )
 
-    async def _lines(self, cycle: OpenedCycle) -> Sequence[Line]:
+    async def _lines(self, cycle: OpenedCycle) -> tuple[Sequence[Line], int]:
+        """The lines of a cycle and the position that they were computed at."""
         if cycle.invoice_id is not None:
-            return (await find_bill(self._database, self._tenant_id, cycle.invoice_id)).document.lines
+            document = (await find_bill(self._database, self._tenant_id, cycle.invoice_id)).document
+            return document.lines, document.position
         facts = await cycle_facts(self._database, self._tenant_id, self._subscription, cycle, self._position)
-        return rate(facts).lines
+        return rate(facts).lines, self._position
 
-    def _use(self, cycle: OpenedCycle, line: Line) -> MeterUse:
-        price = self._price(cycle, line)
+    async def _price(self, cycle: OpenedCycle, line: Line, position: int) -> MeterPrice:
+        product = known(await aggregate(self._database, self._tenant_id, Product, line.product_id, up_to=position))
+        return next(meter for meter in product.price_at(cycle.start).meters if meter.meter_id == line.meter_id)
+
+    def _use(self, price: MeterPrice, line: Line, name: str) -> MeterUse:
         chargeable = number.plus(number.parse_plain(line.paid_units), number.parse_plain(line.credit_units))
         threshold = price.free_threshold
         return MeterUse(
             id=price.meter_id,
-            name=self._names[price.meter_id],
+            name=name,
             currency=self._subscription.currency,
             consumed_units=line.consumed_units,
             free_threshold=threshold if "." in threshold else int(threshold),
@@ -139,7 +132,3 @@ class _History:
             price_per_unit=line.price_per_unit,
             total_price=line.amount,
         )
-
-    def _price(self, cycle: OpenedCycle, line: Line) -> MeterPrice:
-        meters = self._products[line.product_id].price_at(cycle.start).meters
-        return next(meter for meter in meters if meter.meter_id == line.meter_id)

@@ -34,12 +34,14 @@ class OpenedCycle(msgspec.Struct, frozen=True, kw_only=True):
     """A cycle as the log has it: boundary ``index`` to ``index + 1``, half-open.
 
     ``planned_end`` is where the calendar would have ended it; ``end`` lies before that when the cycle was cut.
+    ``last`` says that the subscription's period ends with it.
     """
 
     index: int
     start: datetime
     end: datetime
     planned_end: datetime
+    last: bool
     invoice_id: str | None = None
 
 
@@ -69,10 +71,13 @@ class Subscription(Root):
         start: datetime
         end: datetime
         planned_end: datetime
+        last: bool
 
         def apply(self, aggregate: Subscription) -> None:
             """Add the cycle."""
-            opened = OpenedCycle(index=self.index, start=self.start, end=self.end, planned_end=self.planned_end)
+            opened = OpenedCycle(
+                index=self.index, start=self.start, end=self.end, planned_end=self.planned_end, last=self.last
+            )
             aggregate.cycles.append(opened)
 
     class CycleClosed(Root.Event):
@@ -189,18 +194,24 @@ class Subscription(Root):
         """
         if self.status is not Status.active:
             return
-        last = self._life_end(zone)
-        for index, start, end in self._next_cycles(zone):
-            if start > at or (last is not None and start >= last):
+        life_end = self._life_end(zone)
+        for index, start, planned_end in self._next_cycles(zone):
+            if start > at or (life_end is not None and start >= life_end):
                 break
-            cut = end if last is None else min(end, last)
-            self.trigger_event(self.CycleOpened, timestamp=at, index=index, start=start, end=cut, planned_end=end)
-            if self.cancel_at_next_billing_date:
-                last = cut
-        if self.cancel_at_next_billing_date and self.cycles and self.cycles[-1].end <= at:
-            self._end(Status.cancelled, self.cycles[-1].end, at)
-        elif last is not None and last <= at:
-            self._end(Status.expired, last, at)
+            last = life_end is not None and planned_end >= life_end
+            end = planned_end if life_end is None else min(planned_end, life_end)
+            self.trigger_event(
+                self.CycleOpened,
+                timestamp=at,
+                index=index,
+                start=start,
+                end=end,
+                planned_end=planned_end,
+                last=last,
+            )
+        if life_end is not None and life_end <= at:
+            status = Status.cancelled if self.cancel_at_next_billing_date else Status.expired
+            self._end(status, life_end, at)
 
     def schedule_cancellation(self, scheduled: bool, at: datetime) -> None:
         """End with the open cycle, or take that back. Raises ``Conflict`` when it has ended."""
@@ -242,12 +253,19 @@ class Subscription(Root):
         self.trigger_event(self.Ended, timestamp=at, status=status, end=end)
 
     def _life_end(self, zone: str) -> datetime | None:
-        """Where the subscription period ends; with a scheduled cancellation, where the open cycle does."""
-        if self.cancel_at_next_billing_date and self.cycles:
-            return self.cycles[-1].end
+        """Where the last cycle ends, or ``None`` while that is open.
+
+        An opened cycle is never moved: a time zone that changes under the last one changes no end. Cancelled at the
+        next billing date, that date is the end of the open cycle, or the start of a subscription yet to start.
+        """
+        newest = self.cycles[-1] if self.cycles else None
+        if self.cancel_at_next_billing_date:
+            return newest.end if newest else boundary(self.anchor, self.interval, 0, zone)
         if self.period == UNTIL_CANCELLED:
             return None
-        return boundary(self.anchor, self.period, 1, zone)
+        if newest is None:
+            return boundary(self.anchor, self.period, 1, zone)
+        return newest.end if newest.last else max(newest.end, boundary(self.anchor, self.period, 1, zone))
 
     def _next_cycles(self, zone: str) -> Iterator[tuple[int, datetime, datetime]]:
         """The cycles after the last opened one, without end: boundary index, start, planned end.

@@ -45,7 +45,7 @@ async def record(database: Database, tenant_id: str, aggregate: Root, placed: Pl
         case Subscription():
             await _put(database, "put_subscription", tenant_id, aggregate, *_subscription(aggregate))
         case Invoice():
-            await _put(database, "put_invoice", tenant_id, aggregate, *_invoice(aggregate))
+            await _put(database, "put_invoice", tenant_id, aggregate, *_invoice(aggregate, placed))
         case Tenant():
             await database.execute(SQL["put_tenant"], tenant_id, _json(aggregate.settings))
         case InvoiceNumbers():
@@ -129,6 +129,7 @@ def _subscription(subscription: Subscription) -> tuple[Any, ...]:
         _advance_at(subscription),
         subscription.created_on,
         subscription.modified_on,
+        _json(subscription.anchor),
     )
 
 
@@ -145,7 +146,7 @@ def _advance_at(subscription: Subscription) -> datetime | None:
     return boundary(subscription.anchor, subscription.interval, 0, EARLIEST_ZONE)
 
 
-def _invoice(invoice: Invoice) -> tuple[Any, ...]:
+def _invoice(invoice: Invoice, placed: Placed) -> tuple[Any, ...]:
     document = invoice.read()
     return (
         document.number,
@@ -155,6 +156,8 @@ def _invoice(invoice: Invoice) -> tuple[Any, ...]:
         invoice.status.value,
         invoice.document,
         invoice.created_on,
+        # Missing in what was issued before; the row that is there keeps its own.
+        next(iter(_positions(placed, Invoice.Created)), None),
     )
 
 

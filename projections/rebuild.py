@@ -79,20 +79,21 @@ async def create_schema(database: Database, name: str) -> None:
 async def rebuild(database: Database, report: Report, *, swap: bool = True) -> list[Difference]:
     """Build every read model from the log, compare with the live ones, and put the new ones in their place.
 
-    ``database`` is a connection of the owner. The service goes on meanwhile; only for the last step, from where the
-    log stood a moment ago to where it stands, are all heads locked.
+    ``database`` is a connection of the owner. The service goes on meanwhile. Only the last step locks all heads, those
+    of tenants to come too: every append waits while it takes in what was recorded a moment ago, compares and swaps. The
+    comparison reads every row of the read models, old and new, so that is seconds for each million of rows. Reads
+    go on. Raises ``LockNotAvailableError`` when a command holds its head for too long: then nothing was swapped.
     """
     await create_schema(database, NEXT)
     await database.execute(f"set search_path = {NEXT}")
     reached: dict[str, int] = {}
-    for row in await database.fetch(SQL["heads"]):
-        tenant_id, position = row["tenant_id"], row["position"]
-        async with database.transaction():
-            await _record_streams(database, tenant_id, 0, position)
-        await _catch_up_in_pages(database, tenant_id, position, report)
-        reached[tenant_id] = position
+    # The second round takes in what was recorded during the first, which may have taken long, and leaves the last step
+    # what was recorded during the second.
+    for _ in range(2):
+        await _follow(database, reached, report)
     async with database.transaction():
-        for row in await database.fetch(SQL["lock_heads"]):
+        await database.execute(SQL["lock_heads"])
+        for row in await database.fetch(SQL["heads"]):
             tenant_id, position = row["tenant_id"], row["position"]
             await _record_streams(database, tenant_id, reached.get(tenant_id, 0), position)
             await catch_up(database, tenant_id, position)
@@ -103,6 +104,17 @@ async def rebuild(database: Database, report: Report, *, swap: bool = True) -> l
             await database.execute(SQL["rename_schema"])
     await database.execute(f"set search_path = {LIVE}")
     return differences
+
+
+async def _follow(database: Database, reached: dict[str, int], report: Report) -> None:
+    """Build from where each tenant's log was ``reached`` to where it stands now, and note that."""
+    for row in await database.fetch(SQL["heads"]):
+        tenant_id, position = row["tenant_id"], row["position"]
+        before = reached.get(tenant_id, 0)
+        async with database.transaction():
+            await _record_streams(database, tenant_id, before, position)
+        await _catch_up_in_pages(database, tenant_id, before, position, report)
+        reached[tenant_id] = position
 
 
 async def compare(database: Database) -> list[Difference]:
@@ -125,8 +137,8 @@ async def compare(database: Database) -> list[Difference]:
     return found
 
 
-async def _catch_up_in_pages(database: Database, tenant_id: str, until: int, report: Report) -> None:
-    position = 0
+async def _catch_up_in_pages(database: Database, tenant_id: str, after: int, until: int, report: Report) -> None:
+    position = after
     while position < until:
         async with database.transaction():
             reached = await catch_up(database, tenant_id, until, pages=1)

@@ -89,7 +89,9 @@ async def _measure_cut_hours(
 ) -> None:
     customers = await _customers(database, question, SQL["customers_of_hours"], cut)
     for hour in cut:
-        since, until = max(hour, edges[0]), min(hour + HOUR, edges[-1])
+        # The calendar's last hour has no end of its own that could be named.
+        until = hour + HOUR if edges[-1] - hour > HOUR else edges[-1]
+        since = max(hour, edges[0])
         for row, metadata in await _events(database, question, customers, since, until):
             span = spans[bisect_right(edges, row["timestamp"]) - 1]
             span.add(question.meter.aggregation, row["timestamp"], row["position"], metadata)

@@ -25,8 +25,9 @@ RETRY_AFTER_MAX_SECONDS = 10
 PAGE_SIZE = 100
 """Rows asked for at once: the most that the service gives."""
 
-TRY_AGAIN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""Answers that promise that nothing was done, so that the same request may be sent again."""
+REPEATABLE_POSTS = ("/events/ingest", "/close-cycle")
+"""What may be sent again after a 503, which does not say whether the request was carried out: an event counts once,
+and a closed cycle answers its invoice. Making an object again would make a second one."""
 
 Json = dict[str, Any]
 
@@ -93,7 +94,7 @@ class Client:
     def _send(self, method: str, path: str, *, missing_is_fine: bool = False, **request: Any) -> httpx.Response:
         answer = self._try(method, path, **request)
         for _ in range(RETRIES_MAX):
-            if answer.status_code not in TRY_AGAIN:
+            if not _may_repeat(method, path, answer.status_code):
                 break
             time.sleep(_pause(answer))
             answer = self._try(method, path, **request)
@@ -145,3 +146,10 @@ def _reason(answer: httpx.Response) -> str:
         return f"{answer.status_code}, {problem['code']}: {problem['message']}"
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.reason_phrase}"
+
+
+def _may_repeat(method: str, path: str, status: int) -> bool:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return True
+    repeatable = method != "POST" or path.endswith(REPEATABLE_POSTS)
+    return status == HTTPStatus.SERVICE_UNAVAILABLE and repeatable

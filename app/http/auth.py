@@ -10,9 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from app.keys import ALLOWED, find_caller
-
-_SECRET_MAX_CHARS = 200
-"""No secret is longer; hashing a megabyte of header for a stranger is work he should not get."""
+from app.limits import SECRET_MAX_CHARS
 
 
 def requires(scope: str) -> Guard:
@@ -21,7 +19,7 @@ def requires(scope: str) -> Guard:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret or len(secret) > _SECRET_MAX_CHARS:
+        if scheme.lower() != "bearer" or not secret or len(secret) > SECRET_MAX_CHARS:
             raise NotAuthorizedException("send your API key as `Authorization: Bearer KEY`")
         address = connection.client.host if connection.client else ""
         caller = await find_caller(connection.app.state.service, secret, address)

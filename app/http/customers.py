@@ -28,6 +28,7 @@ from app.http.reading import (
 from app.identity import new_id
 from app.limits import TEXT_MAX_CHARS
 from app.sealing import key_for, keys_of, seal, unseal
+from app.subscribing import open_begun_cycles
 from app.transaction import transaction
 from domain import instant
 from domain.customer import Customer
@@ -213,6 +214,7 @@ async def update_customer(
     customer_id, tenant_id = path_id(customer_id, "customer"), request.auth.tenant_id
     async with transaction(service, request.auth, "customer.change") as running:
         customer = await running.get(Customer, customer_id)
+        await open_begun_cycles(running, customer)
         try:
             key = await key_for(running.database, tenant_id, customer_id)
         except ValueError as error:

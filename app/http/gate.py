@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import msgspec
@@ -110,7 +110,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(text: str) -> Decimal:
     if len(text) > _NUMBER_MAX_CHARS:
         raise BodyError(422, "INVALID_NUMBER", f"a number has more than {_NUMBER_MAX_CHARS} characters")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise BodyError(422, "INVALID_NUMBER", f"the exponent of {text} is beyond every number's") from None
 
 
 _NUMBER_MAX_CHARS = 64

@@ -29,6 +29,11 @@ CODES = {
     422: "INVALID_FIELD",
 }
 
+UNAVAILABLE = (
+    "the database is not available; the request may or may not have been recorded. Events can be sent again safely; "
+    "of anything else, look first whether it is there"
+)
+
 
 def problem(status: int, code: str, message: str, **more: Any) -> Response[dict[str, Any]]:
     """An error answer. A lasting 409 tells the SDKs not to try again."""
@@ -66,9 +71,12 @@ def refused_by_framework(_: Request[Any, Any, Any], error: HTTPException) -> Res
 
 
 def unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    """The database cannot be reached, or is too busy. Nothing was recorded; the same request may be sent again."""
+    """The database cannot be reached, or is too busy.
+
+    A connection lost between a commit and its answer leaves open whether the request was recorded.
+    """
     LOG.warning("the database is not available: %s", error)
-    return problem(503, "DATABASE_UNAVAILABLE", "the database is not available; nothing was recorded, try again")
+    return problem(503, "DATABASE_UNAVAILABLE", UNAVAILABLE)
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -83,10 +91,17 @@ HANDLERS: ExceptionHandlersMap = {
     ValidationException: invalid,
     HTTPException: refused_by_framework,
     asyncpg.PostgresConnectionError: unavailable,
-    asyncpg.CannotConnectNowError: unavailable,
-    asyncpg.TooManyConnectionsError: unavailable,
+    # A statement past its time limit, a shutdown, a server that is still starting.
+    asyncpg.OperatorInterventionError: unavailable,
+    # No connection, memory or disk left.
+    asyncpg.InsufficientResourcesError: unavailable,
+    # A deadlock, or a conflict with another transaction.
+    asyncpg.TransactionRollbackError: unavailable,
     asyncpg.LockNotAvailableError: unavailable,
-    asyncpg.AdminShutdownError: unavailable,
+    asyncpg.IdleInTransactionSessionTimeoutError: unavailable,
+    asyncpg.TransactionTimeoutError: unavailable,
+    # A server that became a standby.
+    asyncpg.ReadOnlySQLTransactionError: unavailable,
     asyncpg.InterfaceError: unavailable,
     OSError: unavailable,
     Exception: unexpected,

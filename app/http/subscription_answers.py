@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from app.http.products import newest_price
 from app.http.reading import raw
 from app.sealing import keys_of, unseal
 from domain import instant
-from domain.cycle import Interval, Unit
+from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import NotFound
 from domain.price import Price
 from domain.subscription import Item
@@ -156,7 +157,7 @@ def _answer(tenant_id: str, row: Row, around: _Around) -> SubscriptionAnswer:
     ended = instant.text(row["ended_at"]) if row["ended_at"] else None
     # Before the first cycle there is no period yet: it will start at the next billing date.
     start = row["cycle_start"] or row["created_at"]
-    end = row["cycle_end"] or row["advance_at"] or row["created_at"]
+    end = row["cycle_end"] or _first_start(row, interval, around)
     return SubscriptionAnswer(
         subscription_id=row["subscription_id"],
         product_id=items[0].product_id,
@@ -191,6 +192,14 @@ def _answer(tenant_id: str, row: Row, around: _Around) -> SubscriptionAnswer:
         credit_entitlement_cart=[],
         meter_credit_entitlement_cart=[],
     )
+
+
+def _first_start(row: Row, interval: Interval, around: _Around) -> datetime:
+    """Where the first cycle will begin in the customer's time zone of today; of one that ended before, its creation."""
+    if row["ended_at"]:
+        return row["created_at"]
+    anchor = msgspec.json.decode(row["anchor"], type=Anchor)
+    return boundary(anchor, interval, 0, around.customers[row["customer_id"]]["time_zone"])
 
 
 def _customer(customer_id: str, around: _Around) -> CustomerBrief:

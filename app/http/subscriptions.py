@@ -97,6 +97,8 @@ def _items(data: SubscriptionCreate) -> tuple[Item, ...]:
         raise Invalid("product_id", "send either product_id or products")
     if data.products is None:
         return (Item(str(data.product_id), data.quantity or 1),)
+    if data.quantity not in (None, 1):
+        raise Invalid("quantity", "goes with product_id; each of the products has its own")
     if not 1 <= len(data.products) <= SUBSCRIPTION_ITEMS_MAX:
         raise Invalid("products", f"must hold 1 to {SUBSCRIPTION_ITEMS_MAX} products")
     if len({item.product_id for item in data.products}) < len(data.products):

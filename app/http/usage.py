@@ -127,14 +127,16 @@ async def meter_usage(
     since = read_instant(start, "start") or FIRST + max(until - FIRST - DEFAULT_SPAN, timedelta())
     edges = edges_of(since, until, window, zone_of(time_zone))
     meter_id, tenant_id = path_id(meter_id, "meter"), request.auth.tenant_id
-    async with service.pool.acquire() as connection:
-        await wait_for(connection, tenant_id, at_least)
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            question = await _question(connection, tenant_id, meter_id, customer_id)
-            if group_by is None:
-                return _spans(question, edges, await measure(connection, question, edges), window is not None)
-            groups = await measure_groups(connection, question, edges, group_by)
-            return _groups(question, edges, groups)
+    await wait_for(service, tenant_id, at_least)
+    async with (
+        service.pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        question = await _question(connection, tenant_id, meter_id, customer_id)
+        if group_by is None:
+            return _spans(question, edges, await measure(connection, question, edges), window is not None)
+        groups = await measure_groups(connection, question, edges, group_by)
+        return _groups(question, edges, groups)
 
 
 async def _question(database: Database, tenant_id: str, meter_id: str, customer_id: str | None) -> Question:

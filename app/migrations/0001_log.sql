@@ -104,6 +104,24 @@ create trigger forward_only before update on log.head for each row execute funct
 create trigger immutable before delete on log.head for each row execute function log.refuse_change();
 create trigger untruncatable before truncate on log.head for each statement execute function log.refuse_change();
 
+create function log.refuse_sealed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from log.commit c
+              where (c.tenant_id, c.batch) in (select distinct a.tenant_id, a.batch from added a)) then
+    raise exception 'the log is immutable: a sealed batch takes no more rows'
+      using errcode = 'insufficient_privilege';
+  end if;
+  return null;
+end
+$$;
+
+-- The service needs INSERT for COPY; this keeps it from adding to what is sealed.
+create trigger unsealed after insert on log.usage_event
+  referencing new table as added for each statement execute function log.refuse_sealed();
+create trigger unsealed after insert on log.event_key
+  referencing new table as added for each statement execute function log.refuse_sealed();
+
 -- Takes the tenant's head row until the end of the transaction, made at position 0 when missing.
 create function log.lock_head(in_tenant text)
 returns log.head language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -16,6 +16,9 @@ select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
   join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
  where k.tenant_id = $1 and k.event_id = any($2::text[]);
 
+-- name: taken_ids
+select event_id from log.event_key where tenant_id = $1 and event_id = any($2::text[]);
+
 -- name: reject
 insert into kept.rejected_event (
   tenant_id, batch, ordinal, event_id, customer_id, reason, problems, content, recorded_at)

@@ -14,3 +14,8 @@ select tenant_id from tenant order by tenant_id;
 
 -- name: invoice
 select document, status from invoice where tenant_id = $1 and invoice_id = $2;
+
+-- name: active_subscriptions
+select subscription_id from subscription
+ where tenant_id = $1 and customer_id = $2 and status = 'active'
+ order by subscription_id;

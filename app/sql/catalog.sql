@@ -59,7 +59,7 @@ select document, status from invoice
    and ($2::text is null or customer_id = $2)
    and ($3::text is null or subscription_id = $3)
    and ($4::text is null or status = $4)
- order by issued_at desc, number desc
+ order by issued_at desc, position desc
  limit $5 offset $6;
 
 -- name: settings

@@ -1,17 +1,17 @@
--- Reading usage events for the API.
+-- Reading usage events for the API. Only rows that a commit sealed are events: its positions say how many there are.
 
 -- name: event
 select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata, c.first_position + u.ordinal as position
   from log.event_key k
   join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
   join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
- where k.tenant_id = $1 and k.event_id = $2;
+ where k.tenant_id = $1 and k.event_id = $2 and c.first_position + u.ordinal <= c.last_position;
 
 -- name: events
 select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata, c.first_position + u.ordinal as position
   from log.commit c
   join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
- where c.tenant_id = $1 and c.kind = 'usage'
+ where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
    and ($2::text is null or u.event_name = $2)
    and ($3::timestamptz is null or u.timestamp >= $3)
    and ($4::timestamptz is null or u.timestamp <= $4)
@@ -22,7 +22,7 @@ select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata, c.first
 select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata, c.first_position + u.ordinal as position
   from log.usage_event u
   join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
- where u.tenant_id = $1 and u.customer_id = $7
+ where u.tenant_id = $1 and u.customer_id = $7 and c.first_position + u.ordinal <= c.last_position
    and ($2::text is null or u.event_name = $2)
    and ($3::timestamptz is null or u.timestamp >= $3)
    and ($4::timestamptz is null or u.timestamp <= $4)

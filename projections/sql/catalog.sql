@@ -39,8 +39,9 @@ on conflict (tenant_id, customer_id) do update set
 -- name: put_subscription
 insert into subscription (
   tenant_id, subscription_id, customer_id, items, product_ids, currency, period, payment_interval, billing, metadata,
-  status, cancel_at_next_billing_date, ended_at, cycle_start, cycle_end, due_at, advance_at, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+  status, cancel_at_next_billing_date, ended_at, cycle_start, cycle_end, due_at, advance_at, created_at, updated_at,
+  anchor)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 on conflict (tenant_id, subscription_id) do update set
   billing = excluded.billing, metadata = excluded.metadata, status = excluded.status,
   cancel_at_next_billing_date = excluded.cancel_at_next_billing_date, ended_at = excluded.ended_at,
@@ -49,8 +50,8 @@ on conflict (tenant_id, subscription_id) do update set
 
 -- name: put_invoice
 insert into invoice (
-  tenant_id, invoice_id, number, customer_id, subscription_id, cycle_start, status, document, issued_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+  tenant_id, invoice_id, number, customer_id, subscription_id, cycle_start, status, document, issued_at, position)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10::bigint, 0))
 on conflict (tenant_id, invoice_id) do update set status = excluded.status;
 
 -- name: mark

@@ -37,7 +37,8 @@ select meter_id, event_name, aggregation, filter, created_position, archived_pos
 select c.first_position + u.ordinal as position, u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
   from log.commit c
   join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
- where c.tenant_id = $1 and c.kind = 'usage' and c.last_position > $2 and c.last_position <= $3
+ where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
+   and c.last_position > $2 and c.last_position <= $3
    and u.event_name = any($4::text[])
  order by position;
 
@@ -110,5 +111,5 @@ select c.first_position + u.ordinal as position, u.timestamp, u.metadata
   from log.usage_event u
   join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
  where u.tenant_id = $1 and u.customer_id = any($2::text[]) and u.timestamp >= $3 and u.timestamp < $4
-   and u.event_name = $5 and c.last_position <= $6
+   and u.event_name = $5 and c.last_position <= $6 and c.first_position + u.ordinal <= c.last_position
  order by position;

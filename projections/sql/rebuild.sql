@@ -22,7 +22,10 @@ alter schema read_next rename to read;
 select tenant_id, position from log.head order by tenant_id;
 
 -- name: lock_heads
-select tenant_id, position from log.head order by tenant_id for update;
+-- The whole table: a row that does not exist yet cannot be locked, and a new tenant makes one. This mode refuses what
+-- takes a head (select for update, too, so that a command waits before it has read anything) and lets readers read. A
+-- weaker one would let a command read the read models and then wait for us while we wait to drop them.
+lock table log.head in exclusive mode;
 
 -- name: count_rows_beside
 -- The rows of {a} without an equal one in {b}; equal means every column.

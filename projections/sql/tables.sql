@@ -67,6 +67,7 @@ create table subscription (
   product_ids                 text[]      not null,
   currency                    text        not null,
   period                      text        not null,
+  anchor                      text        not null,
   payment_interval            text        not null,
   billing                     text        not null,
   metadata                    text        not null,
@@ -85,6 +86,7 @@ create index subscription_by_customer on subscription (tenant_id, customer_id);
 create index subscription_by_due on subscription (tenant_id, due_at) where due_at is not null;
 create index subscription_by_advance on subscription (tenant_id, advance_at) where advance_at is not null;
 
+-- position is where the invoice was issued: the order of the numbers, which are texts.
 create table invoice (
   tenant_id       text        not null,
   invoice_id      text        not null collate "C",
@@ -95,6 +97,7 @@ create table invoice (
   status          text        not null,
   document        text        not null,
   issued_at       timestamptz not null,
+  position        bigint      not null,
   primary key (tenant_id, invoice_id),
   unique (tenant_id, subscription_id, cycle_start)
 );

@@ -23,6 +23,7 @@ from app.subscribing import change_subscription
 from app.transaction import Transaction, transaction
 from domain.errors import Conflict
 from domain.invoice import Document
+from domain.meter import Meter
 from domain.price import MeterPrice
 from domain.product import Product
 from domain.rating import LineKind
@@ -251,7 +252,14 @@ async def test_closing_late_gives_the_same_lines(shop: Shop, clock: MovingClock)
     first = await shop.close(on_time)
     clock.now = MAY + timedelta(days=90)
     await shop.use(clock.now)
+    async with transaction(shop.service, shop.caller, "test.describe") as running:
+        product = await running.get(Product, "api")
+        product.describe("Another name", product.tax_category, None, "{}", running.now)
+        meter = await running.get(Meter, "calls")
+        meter.describe("Other calls", "ton", None, running.now)
     assert (await shop.close(late, MARCH)).lines == first.lines
+    open_cycle = await shop.estimate(late, datetime(2026, 7, 1, tzinfo=UTC))
+    assert any(line.description.startswith("Another name: Other calls") for line in open_cycle.lines)
 
 
 async def test_a_failure_between_number_and_append_leaves_no_gap(

@@ -16,10 +16,12 @@ from asyncpg import Connection, Record
 
 from app.database import connect_owner
 from app.event_log import append_usage
+from app.http.events import SQL as EVENTS
 from app.identity import new_batch
 from app.service import Caller, Service
 from domain.event import UsageEvent
 from projections.log_reader import head
+from projections.quantities import SQL as QUANTITIES
 
 KEPT_FOR_EVER = ("commit", "usage_event", "event_key", "domain_event")
 """The tables of the log in which no row ever changes."""
@@ -264,3 +266,31 @@ async def test_the_service_cannot_give_itself_rights(service: Service, owner: Co
     async with rolled_back(owner):
         await owner.execute("grant delete on log.commit to taximeter_app")
         assert await owner.fetchval(may_delete) is True
+
+
+async def test_a_sealed_batch_takes_no_more_rows(owner: Connection[Record], tenant_id: str) -> None:
+    """COPY needs the right to insert; a forged row must neither get in nor, if it did, be counted."""
+    forged = (
+        "insert into log.usage_event"
+        " select tenant_id, batch, 99, 'forged', event_name, customer_id, timestamp, metadata"
+        " from log.usage_event where tenant_id = $1 and ordinal = 0"
+    )
+    key = (
+        "insert into log.event_key select tenant_id, 'forged', batch, 99"
+        " from log.event_key where tenant_id = $1 and ordinal = 0"
+    )
+    async with rolled_back(owner):
+        await owner.execute("set local role taximeter_app")
+        for statement in (forged, key):
+            assert "a sealed batch takes no more rows" in await refused(owner, statement, tenant_id)
+    async with rolled_back(owner):
+        await owner.execute("drop trigger unsealed on log.usage_event")
+        await owner.execute("drop trigger unsealed on log.event_key")
+        assert await owner.execute(forged, tenant_id) != "INSERT 0 0"
+        assert await owner.execute(key, tenant_id) != "INSERT 0 0"
+        positions = await owner.fetch(EVENTS["events"], tenant_id, None, None, None, 1000, 0)
+        assert "forged" not in {row["event_id"] for row in positions}
+        end = (await head(owner, tenant_id)).position
+        counted = await owner.fetch(QUANTITIES["usage_of_commits"], tenant_id, 0, end, ["api.call"])
+        assert "forged" not in {row["event_id"] for row in counted}
+        assert counted

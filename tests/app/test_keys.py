@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 
-from app.keys import create_key, find_caller, has_keys, revoke_key, system_caller
+from app.keys import create_first_key, create_key, find_caller, has_keys, revoke_key, system_caller
 from app.service import Caller, Service
 from domain.errors import Conflict, Invalid, NotFound
 
@@ -58,3 +59,30 @@ async def test_who_made_a_key_is_in_the_log(service: Service, caller: Caller) ->
         caller.tenant_id,
     )
     assert origin == f'{{"key_id":"{caller.key_id}","from":"10.0.0.9","command":"api_key.create"}}'
+
+
+@pytest.mark.parametrize("secret", [None, "a-secret-of-my-own"])
+async def test_of_many_services_that_begin_at_once_one_makes_the_first_key(
+    service: Service, secret: str | None
+) -> None:
+    tenant_id = f"t{uuid4().hex[:12]}"
+    secret = f"{secret}-{tenant_id}" if secret else None
+    made = await asyncio.gather(*(create_first_key(service, tenant_id, "first key", secret) for _ in range(6)))
+    (shown,) = [answer for answer in made if answer is not None]
+    assert shown == (secret or shown)
+    found = await find_caller(service, shown, "")
+    assert found is not None
+    assert (found.tenant_id, found.scope) == (tenant_id, "write")
+    assert await service.pool.fetchval("select count(*) from kept.api_key where tenant_id = $1", tenant_id) == 1
+
+
+async def test_a_first_key_takes_no_secret_of_another_tenant(service: Service, caller: Caller) -> None:
+    key_id, secret = await create_key(service, caller, scope="read")
+    with pytest.raises(Conflict):
+        await create_first_key(service, f"t{uuid4().hex[:12]}", "first key", secret)
+    # The secret of a revoked key is used up, too.
+    await revoke_key(service, caller, key_id)
+    with pytest.raises(Conflict):
+        await create_key(service, caller, scope="read", secret=secret)
+    with pytest.raises(Invalid, match="tenant: 1 to 63"):
+        await create_first_key(service, "Not Plain", "first key")

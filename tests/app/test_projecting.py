@@ -12,9 +12,16 @@ import pytest
 
 from app import projecting
 from app.event_log import append_usage
+from app.limits import POOL_SIZE
 from app.projecting import Doorbell, NotProjected, run_projector, wait_for
 from app.service import Caller, Service
+from domain.errors import Invalid
 from domain.event import UsageEvent
+from tests.app.shop import Shop
+from tests.conftest import Api
+
+PATIENCE_SECONDS = 10.0
+"""Less than a reader waits for its position."""
 
 
 async def use(service: Service, caller: Caller, event_id: str) -> int:
@@ -36,8 +43,7 @@ async def projector(service: Service, dsn: str) -> AsyncIterator[None]:
 
 
 async def projected(service: Service, caller: Caller, position: int) -> None:
-    async with service.pool.acquire() as connection:
-        await wait_for(connection, caller.tenant_id, position)
+    await wait_for(service, caller.tenant_id, position)
 
 
 async def test_the_bell_wakes_the_projector(
@@ -79,12 +85,51 @@ async def test_a_position_that_does_not_come_is_told_after_a_while(
     service: Service, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projecting, "WAIT_FOR_POSITION_SECONDS", 0.05)
-    with pytest.raises(NotProjected, match="position 99 is not projected"):
-        await projected(service, caller, 99)
+    position = await use(service, caller, "1")
+    with pytest.raises(NotProjected, match=f"position {position} is not projected"):
+        await projected(service, caller, position)
 
 
+async def test_a_position_past_the_log_is_refused_at_once(service: Service, caller: Caller) -> None:
+    position = await use(service, caller, "1")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(Invalid, match=f"at_least: must not be past the end of the log, .* {position}$"):
+            await projected(service, caller, position + 1)
+
+
+async def test_those_who_wait_leave_the_connections_to_others(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More estimates and ``at_least`` readers than connections wait; another request is answered meanwhile."""
+    shop = Shop(service, api.caller)
+    await shop.open()
+    await shop.customer()
+    subscription_id = await shop.subscribe()
+    position = await use(service, api.caller, "1")
+    paths = [f"/meters/calls/usage?at_least={position}"] * POOL_SIZE
+    paths += [f"/subscriptions/{subscription_id}/estimate"] * POOL_SIZE
+    waiting, polled = [asyncio.create_task(api.get(path)) for path in paths], asyncio.Event()
+    looks, look = 0, projecting.projected_position
+
+    async def counted(database: Any, tenant_id: str) -> int:
+        nonlocal looks
+        looks += 1
+        if looks > 2 * len(paths):
+            polled.set()
+        return await look(database, tenant_id)
+
+    monkeypatch.setattr(projecting, "projected_position", counted)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await polled.wait()
+        assert await service.pool.fetchval("select 1") == 1
+        assert not any(task.done() for task in waiting)
+        await api.project()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+
+
+@pytest.mark.parametrize("defect", [RuntimeError, asyncpg.NumericValueOutOfRangeError])
 async def test_a_tenant_that_cannot_be_projected_does_not_hold_up_the_others(
-    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
 ) -> None:
     broken = f"broken{caller.tenant_id}"
     await use(service, Caller(broken, "", "write", ""), "1")
@@ -92,7 +137,7 @@ async def test_a_tenant_that_cannot_be_projected_does_not_hold_up_the_others(
 
     async def failing(database: Any, tenant_id: str) -> bool:
         if tenant_id == broken:
-            raise RuntimeError("a defect")
+            raise defect("a defect")
         return await project_page(database, tenant_id)
 
     monkeypatch.setattr(projecting, "project_page", failing)

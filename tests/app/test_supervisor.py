@@ -18,8 +18,12 @@ import asyncpg
 import httpx
 import pytest
 
+from app import supervisor
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
+SAID = "stderr.txt"
+"""What a service of the test said on standard error, in a file beside its data."""
 
 
 @dataclass
@@ -48,12 +52,14 @@ def command(*arguments: str) -> list[str]:
 
 @asynccontextmanager
 async def serving(data: Path, *arguments: str, **environment: str) -> AsyncIterator[Serving]:
-    process = await asyncio.create_subprocess_exec(
-        *command("serve", "--data", str(data), "--port", "0", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-    )
+    with (data / SAID).open("ab") as said:
+        process = await asyncio.create_subprocess_exec(
+            *command("serve", "--data", str(data), "--port", "0", *arguments),
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+        )
     assert process.stdout is not None
     lines: list[str] = []
     try:
@@ -135,6 +141,42 @@ async def test_after_kill_9_the_next_start_recovers_and_stops_cleanly(data: Path
     assert server_pid(data) is None
 
 
+async def test_a_database_that_was_killed_ends_the_service_with_an_error(data: Path) -> None:
+    """A restart policy acts on the exit status; answering 503 for ever would tell nobody."""
+    async with serving(data, TAXIMETER_API_KEY="a-key-of-my-own") as first:
+        assert (await send(first, "a-key-of-my-own"))["ingested_count"] == 1
+        pid = server_pid(data)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(START_SECONDS):
+            assert await first.process.wait() == 1
+        assert "the embedded PostgreSQL server is gone" in (data / SAID).read_text()
+    assert server_pid(data) is None
+    async with serving(data) as second:
+        assert (await send(second, "a-key-of-my-own"))["duplicate_count"] == 1
+
+
+async def test_a_database_that_recovers_by_itself_ends_nothing(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch is hung up on, calls again, and goes on until the stop."""
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.01)
+    stop = asyncio.Event()
+    watching = asyncio.create_task(supervisor.watch(dsn, stop))
+    killer = await asyncpg.connect(dsn)
+    ended: set[int] = set()
+    async with asyncio.timeout(START_SECONDS):
+        while len(ended) < 5:
+            ended |= {
+                row["pid"]
+                for row in await killer.fetch(
+                    "select pid, pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'taximeter watch' and datname = current_database()"
+                )
+            }
+    await killer.close()
+    stop.set()
+    assert await watching is False
+
+
 async def test_a_second_service_on_the_same_data_says_so_and_harms_nothing(data: Path) -> None:
     async with serving(data) as first:
         other = await asyncio.create_subprocess_exec(
@@ -154,7 +196,7 @@ async def test_a_taken_port_and_a_bad_setting_are_one_clear_line(data: Path) -> 
             (["serve", "--workers", "none"], "--workers is 'none': must be a whole number from 1 to 64"),
             (
                 ["migrate", "--database-url", "mysql://x"],
-                "--database-url is 'mysql://x': must begin with postgresql://",
+                "--database-url is not usable: must begin with postgresql://",
             ),
         ):
             process = await asyncio.create_subprocess_exec(

@@ -42,6 +42,12 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
         (settings.PORT, "٣"),
         (settings.WORKERS, "0"),
         (settings.DATABASE_URL, "mysql://host"),
+        (settings.API_KEY, "x" * 201),
+        (settings.API_KEY, "two words"),
+        (settings.API_KEY, " "),
+        (settings.API_KEY, "line\n"),
+        (settings.API_KEY, "clé"),
+        (settings.API_KEY, "\x7f"),
         (settings.EVENT_AGE_MAX, "35"),
         (settings.CLOSE_GRACE, "none"),
     ],
@@ -51,3 +57,15 @@ def test_a_bad_value_is_refused_by_name(setting: Setting, text: str) -> None:
         settings.value(setting, Namespace(), {setting.variable: text})
     with pytest.raises(SettingError, match=f"{setting.flag} is "):
         settings.value(setting, Namespace(**{setting.name: text}), {})
+
+
+@pytest.mark.parametrize("text", ["", "k", "x" * 200, "!~", "demo-key"])
+def test_a_key_that_a_header_carries_is_taken_as_it_is(text: str) -> None:
+    assert settings.value(settings.API_KEY, Namespace(), {"TAXIMETER_API_KEY": text}) == text
+
+
+def test_a_bad_key_is_not_printed() -> None:
+    with pytest.raises(SettingError) as refused:
+        settings.value(settings.API_KEY, Namespace(), {"TAXIMETER_API_KEY": "my own secret"})
+    assert "secret" not in str(refused.value)
+    assert "1 to 200 printable ASCII characters" in str(refused.value)

@@ -62,3 +62,10 @@ def test_archiving_twice_is_gone_and_unarchiving_is_not() -> None:
     sold.unarchive(AT)
     sold.unarchive(AT)
     assert not sold.archived
+
+
+def test_a_price_scheduled_for_later_can_be_brought_forward() -> None:
+    sold = product()
+    sold.reprice(DEARER, datetime(2027, 1, 1, tzinfo=UTC), AT)
+    sold.reprice(DEARER, None, AT)
+    assert sold.price_at(datetime(2026, 4, 1, tzinfo=UTC)) == DEARER

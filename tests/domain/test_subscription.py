@@ -168,3 +168,35 @@ def test_the_stream_replays_to_the_same_subscription() -> None:
         replayed = event.mutate(replayed)
     assert isinstance(replayed, Subscription)
     assert (replayed.cycles, replayed.status) == (subscription.cycles, subscription.status)
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_changed_time_zone_moves_no_opened_cycle_at_the_end_of_the_period(zone: str) -> None:
+    subscription = subscribed(Anchor(date=date(2026, 1, 1)), period=MONTHLY, at=day(1))
+    subscription.advance("UTC", day(1, 10))
+    subscription.advance(zone, day(3))
+    (cycle,) = subscription.cycles
+    assert (cycle.start, cycle.end, cycle.planned_end) == (day(1), day(2), day(2))
+    assert (subscription.status, subscription.ended_at) == (Status.expired, day(2))
+
+
+def test_a_period_that_ends_inside_an_opened_cycle_of_another_zone_cuts_nothing() -> None:
+    subscription = subscribed(
+        Anchor(date=date(2026, 1, 1)),
+        interval=Interval(count=31, unit=Unit.Day),
+        period=Interval(count=2, unit=Unit.Month),
+        at=day(1),
+    )
+    subscription.advance("America/Los_Angeles", day(1, 10))
+    subscription.advance("Asia/Tokyo", day(6))
+    first, second = subscription.cycles
+    assert first.end == second.start == day(2, 1, 8)
+    assert second.end == subscription.ended_at == day(2, 28, 15)
+
+
+def test_cancelled_before_it_starts_nothing_is_billed() -> None:
+    subscription = subscribed(Anchor(date=date(2026, 5, 1)), at=day(3))
+    subscription.schedule_cancellation(True, day(3))
+    subscription.advance("UTC", day(6))
+    assert subscription.cycles == []
+    assert (subscription.status, subscription.ended_at) == (Status.cancelled, day(5))

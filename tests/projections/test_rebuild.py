@@ -5,17 +5,26 @@ In a database of its own: a rebuild looks at every tenant there is.
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from asyncpg import Connection, Pool, Record
 from hypothesis import given, settings
 
 from app.database import connect_owner
+from app.transaction import transaction
+from domain.customer import Customer
+from projections import rebuild as rebuilding
+from projections.database import Database
 from projections.log_reader import head
 from projections.quantities import projected_position
+from projections.rating_facts import counted_meters
 from projections.rebuild import rebuild
-from tests.projections.histories import HOURS, LOG, WHOLE, Commit, Project, edges, grown, steps
+from tests.projections.histories import HOURS, LOG, WHOLE, Commit, History, Project, edges, grown, steps
 
 pytestmark = pytest.mark.usefixtures("small_pages")
+
+PATIENCE_SECONDS = 30.0
 
 
 @settings(max_examples=12)
@@ -67,4 +76,53 @@ async def test_a_rebuild_is_quiet_about_quantities_that_are_behind(
     assert await projected_position(pool, untouched.tenant_id) == 0
     assert await rebuild(owner, lambda *_: None, swap=True) == []
     for history in (behind, untouched):
+        await history.check(WHOLE)
+
+
+async def test_a_tenant_that_comes_during_the_last_step_is_kept(
+    pool: Pool[Record], own_dsn: str, owner: Connection[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the swap, as does a command of a tenant that was there; readers do not wait."""
+    old = await grown(pool, LOG)
+    await old.project()
+    coming: list[asyncio.Task[object]] = []
+    watcher = await connect_owner(own_dsn)
+
+    async def settled() -> None:
+        while not all(task.done() for task in coming):
+            waiting = await watcher.fetchval(
+                "select count(*) from pg_stat_activity"
+                " where wait_event_type = 'Lock' and datname = current_database() and application_name = 'taximeter'"
+            )
+            if waiting >= sum(not task.done() for task in coming):
+                return
+
+    async def reading_command() -> None:
+        """As a close does: it locks its head, reads the read models that are about to be swapped, and appends."""
+        async with transaction(old.service, old.caller, "customer.create") as running:
+            await counted_meters(running.database, old.tenant_id)
+            running.add(
+                Customer.create(
+                    "ada", personal="", time_zone="UTC", preferred_locale=None, metadata="{}", at=running.now
+                )
+            )
+
+    async def compare(database: Database) -> list[rebuilding.Difference]:
+        coming.append(asyncio.create_task(grown(pool, LOG)))
+        coming.append(asyncio.create_task(reading_command()))
+        await settled()
+        await old.check(WHOLE)
+        return await compare_as_ever(database)
+
+    compare_as_ever = rebuilding.compare
+    monkeypatch.setattr(rebuilding, "compare", compare)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await rebuild(owner, lambda *_: None, swap=True) == []
+        new, _ = await asyncio.gather(*coming)
+    await watcher.close()
+    assert isinstance(new, History)
+    monkeypatch.undo()
+    assert await rebuild(owner, lambda *_: None, swap=False) == []
+    for history in (old, new):
+        await history.project()
         await history.check(WHOLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Callable
@@ -141,3 +142,17 @@ def test_events_go_out_packed_one_per_line() -> None:
         assert opened.ingest(b'{"event_id":"a"}\n{"event_id":"b"}\n') == {
             "events": [{"event_id": "a"}, {"event_id": "b"}]
         }
+
+
+@pytest.mark.parametrize(("path", "requests"), [("/meters", 1), ("/events/ingest", 2)])
+def test_a_503_does_not_make_an_object_twice(path: str, requests: int, pauses: list[float]) -> None:
+    """The answer does not say whether the request was carried out; only what counts once is sent again."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        return httpx.Response(503, headers={"retry-after": "0"}) if len(seen) == 1 else httpx.Response(200, json={})
+
+    with client(answer) as opened, contextlib.suppress(ExampleError):
+        opened.post(path, {})
+    assert (seen, len(pauses)) == ([path] * requests, requests - 1)

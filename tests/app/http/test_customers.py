@@ -139,3 +139,15 @@ async def test_scopes(api: Any, make: Any, open_client: Any) -> None:
         assert (await sender.get(path)).status_code == 403
     assert (await reader.post("/customers", json={})).status_code == 403
     assert (await reader.patch("/customers/ada", json={})).status_code == 403
+
+
+async def test_a_cycle_that_has_begun_keeps_the_zone_of_its_beginning(api: Any, make: Any) -> None:
+    """Whether a scheduler came by between the two must not matter."""
+    made = await make.everything()
+    path = f"/subscriptions/{made['subscription_id']}"
+    api.clock.advance(days=30)
+    changed = await api.patch("/customers/ada", json={"time_zone": "America/Los_Angeles"})
+    assert changed.json()["time_zone"] == "America/Los_Angeles"
+    subscription = (await api.get(path)).json()
+    assert subscription["previous_billing_date"] == "2026-04-01T00:00:00.000000Z"
+    assert subscription["next_billing_date"] == "2026-05-01T00:00:00.000000Z"

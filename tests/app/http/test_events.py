@@ -359,3 +359,17 @@ async def test_a_lifted_window_still_ends_with_the_calendar(api: Any, make: Any)
     assert edges.json()["ingested_count"] == 2
     read = [item["timestamp"] for item in (await api.get("/events")).json()["items"]]
     assert read == ["0001-01-02T00:00:00.000000Z", "9999-12-30T23:59:59.999999Z"]
+
+
+async def test_a_resend_from_before_the_window_is_a_duplicate_and_fails_nothing(api: Any, make: Any) -> None:
+    """Ids are unique for ever: a sender that retries after a long outage must not lose what is new."""
+    old = make.event(1, timestamp="2026-02-04T12:00:00Z")
+    await api.ingest(old)
+    api.clock.advance(days=2)
+    now = "2026-03-12T12:00:00Z"
+    answered = await api.ingest(old, {**old, "customer_id": "bob"}, make.event(2, timestamp=now))
+    assert answered.status_code == 200
+    body = answered.json()
+    assert (body["ingested_count"], body["duplicate_count"], body["conflicts"]) == (1, 1, ["call-1"])
+    refused = await api.ingest(old, make.event(3, timestamp="2026-02-04T12:00:00Z"))
+    assert [problem["event_id"] for problem in refused.json()["errors"]] == ["call-3"]

@@ -170,6 +170,8 @@ RAW = {
     "duplicate key inside": b'{"metadata": {"a": 1, "a": 2}}',
     "1e400": b'{"name": 1e400, "metadata": {"a": 1e400}}',
     "huge exponent": b'{"metadata": {"a": 1e999999999999}}',
+    "exponent beyond any decimal": b'{"x": 1e99999999999999999999}',
+    "negative exponent beyond any decimal": b'{"x": -1E-99999999999999999999}',
     "long number": b'{"metadata": {"a": ' + b"9" * 100_000 + b"}}",
     "NaN": b'{"name": NaN}',
     "Infinity": b'{"metadata": {"a": -Infinity}}',
@@ -205,6 +207,8 @@ async def test_a_body_that_is_no_object(api: Any, name: str) -> None:
         (RAW["lone surrogate"], "INVALID_TEXT"),
         (RAW["deep"], "TOO_DEEP"),
         (RAW["long number"], "INVALID_NUMBER"),
+        (RAW["exponent beyond any decimal"], "INVALID_NUMBER"),
+        (RAW["negative exponent beyond any decimal"], "INVALID_NUMBER"),
         (RAW["list"], "INVALID_TYPE"),
     ],
 )

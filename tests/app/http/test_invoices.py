@@ -34,3 +34,20 @@ async def test_a_cycle_becomes_an_invoice(api: Any, make: Any) -> None:
     assert read.json() == invoice
     listed = await api.get("/invoices", params={"subscription_id": subscription["subscription_id"]})
     assert listed.json() == {"items": [invoice]}
+
+
+async def test_invoices_of_one_instant_are_listed_by_what_was_issued_last(api: Any, make: Any) -> None:
+    """Their numbers are texts: by them, 999999 would come after 1000000, and any prefix before any other."""
+    await make.customer(customer_id="ada")
+    product = await make.product()
+    made = await make.subscription("ada", product["product_id"], anchor_date="2026-02-01")
+    api.clock.advance(days=30)
+    numbers: list[str] = []
+    for prefix in ("Z-", "A-"):
+        assert (await api.patch("/settings", json={"number_prefix": prefix})).status_code == 200
+        closed = await api.post(f"/subscriptions/{made['subscription_id']}/close-cycle")
+        numbers.append(closed.json()["number"])
+    assert numbers == ["Z-000001", "A-000002"]
+    listed = (await api.get("/invoices")).json()["items"]
+    assert len({invoice["issued_at"] for invoice in listed}) == 1
+    assert [invoice["number"] for invoice in listed] == ["A-000002", "Z-000001"]

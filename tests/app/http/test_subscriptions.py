@@ -349,3 +349,35 @@ async def test_a_new_subscription_refuses_what_would_change_its_cost(
     assert refused.json()["message"].startswith(f"{field}: ")
     accepted = await api.post("/subscriptions", json={**order, field: None})
     assert accepted.status_code == 200
+
+
+@pytest.mark.parametrize(("quantity", "status"), [(5, 422), (1, 200), (None, 200)])
+async def test_a_quantity_beside_products_is_refused(api: Any, make: Any, quantity: int | None, status: int) -> None:
+    """It would multiply nothing, and the invoice would be lower than was asked."""
+    await make.customer(customer_id="ada")
+    order = {
+        "customer": {"customer_id": "ada"},
+        "billing": {"country": "US"},
+        "products": [{"product_id": (await make.product())["product_id"]}],
+        "quantity": quantity,
+    }
+    answered = await api.post("/subscriptions", json=order)
+    assert answered.status_code == status, answered.text
+    if status == 422:
+        assert answered.json()["message"].startswith("quantity: ")
+        assert ids(await api.get("/subscriptions")) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "start"),
+    [("America/Los_Angeles", "2026-05-01T07:00:00.000000Z"), ("Asia/Tokyo", "2026-04-30T15:00:00.000000Z")],
+)
+async def test_a_future_first_cycle_begins_in_the_customers_zone(api: Any, make: Any, zone: str, start: str) -> None:
+    await make.customer(customer_id="ada", time_zone=zone)
+    product = await make.product()
+    made = await make.subscription("ada", product["product_id"], anchor_date="2026-05-01")
+    path = f"/subscriptions/{made['subscription_id']}"
+    found = (await api.get(path)).json()
+    assert (found["previous_billing_date"], found["next_billing_date"]) == (AT, start)
+    cancelled = (await api.patch(path, json={"status": "cancelled"})).json()
+    assert cancelled["next_billing_date"] == AT

@@ -240,3 +240,31 @@ async def test_usage_history(api: Any, make: Any) -> None:
     await api.project()
     unused = (await api.get(path, params={"meter_id": other["id"]})).json()["items"]
     assert [period["meters"] for period in unused] == [[], []]
+
+
+async def test_the_history_of_a_closed_cycle_is_as_invoiced(api: Any, make: Any) -> None:
+    """A later price version with an effective time in the past does not touch what is closed."""
+    made = await make.everything()
+    path = f"/subscriptions/{made['subscription_id']}"
+    await api.ingest(*(make.event(number) for number in range(7)))
+    api.clock.advance(days=30)
+    assert (await api.post(f"{path}/close-cycle")).status_code == 200
+    await api.project()
+    before = (await api.get(f"{path}/usage-history")).json()["items"][-1]
+    for meters in ([{"meter_id": made["meter_id"], "price_per_unit": "9", "free_threshold": 100}], []):
+        repriced = await api.patch(
+            f"/products/{made['product_id']}",
+            json={"price": {**make.price, "meters": meters}, "effective_at": "2026-01-01T00:00:00Z"},
+        )
+        assert repriced.status_code == 200
+        await api.project()
+        assert (await api.get(f"{path}/usage-history")).json()["items"][-1] == before
+
+
+@pytest.mark.parametrize("group_by", [None, "n"])
+async def test_the_last_hour_of_the_calendar(api: Any, make: Any, group_by: str | None) -> None:
+    meter = await summed(api, make, (at(9), 1))
+    late = {"group_by": group_by} if group_by else {}
+    found = await usage(api, meter, start="9999-12-31T20:30:00Z", end="9999-12-31T23:30:00Z", **late)
+    assert (found["quantity"], found["items"]) == ("0", [])
+    assert (await usage(api, meter, start=at(8, 23, 30), end="9999-12-31T23:59:59.999999Z", **late))["quantity"] == "1"
