@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 
 import asyncpg
 
-from app import commands, settings
+from app import __version__, commands, settings
 from app.database import DatabaseError
 from app.engine.problems import EngineError
 from app.settings import SettingError, add_flags
@@ -20,6 +20,7 @@ from domain.errors import Refusal
 def parser() -> ArgumentParser:
     """Every command and its flags."""
     top = ArgumentParser(prog="taximeter", description="Usage metering and billing on one immutable log.")
+    top.add_argument("--version", action="version", version=f"taximeter {__version__}")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, *flags: settings.Setting) -> ArgumentParser:
@@ -76,6 +77,9 @@ def main() -> None:
     except (OSError, asyncpg.PostgresError) as error:
         print(f"taximeter: the database cannot be used: {error}", file=sys.stderr)
         status = 2
+    except ExceptionGroup as group:
+        print(f"taximeter: {group.exceptions[0]}", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)

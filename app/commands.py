@@ -7,6 +7,7 @@ import signal
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from rich.progress import Progress
 
@@ -15,6 +16,7 @@ from app.billing import close_due_everywhere
 from app.clock import system_clock
 from app.database import check_schema, connect_owner, migrate, open_pool
 from app.engine.launcher import embedded
+from app.engine.problems import EngineError
 from app.event_log import ensure_partitions
 from app.keys import create_key, system_caller
 from app.projecting import run_projector
@@ -27,14 +29,26 @@ Environment = Mapping[str, str]
 
 
 @asynccontextmanager
-async def database(flags: Namespace, environment: Environment) -> AsyncIterator[str]:
-    """The address of the database: the given one, or the embedded server's while the block runs."""
+async def database(flags: Namespace, environment: Environment, *, create: bool = True) -> AsyncIterator[str]:
+    """The address of the database: the given one, or the embedded server's while the block runs.
+
+    With ``create`` false the embedded one has to exist: a mistyped directory must not become an empty database that
+    reports success. Raises ``EngineError``.
+    """
     url: str = settings.value(settings.DATABASE_URL, flags, environment)
     if url:
         yield url
         return
-    async with embedded(settings.value(settings.DATA, flags, environment)) as engine:
+    data: Path = settings.value(settings.DATA, flags, environment)
+    if not create and not await asyncio.to_thread(has_cluster, data):
+        raise EngineError(f"there is no Taximeter data in {data}; `taximeter serve` makes it")
+    async with embedded(data) as engine:
         yield engine.dsn
+
+
+def has_cluster(data: Path) -> bool:
+    """Whether an embedded database was ever made in this directory."""
+    return any(data.glob("pg[0-9]*"))
 
 
 @asynccontextmanager
@@ -81,7 +95,7 @@ async def create_api_key(flags: Namespace, environment: Environment) -> int:
 
 async def rebuild_read_models(flags: Namespace, environment: Environment) -> int:
     """``taximeter rebuild``"""
-    async with database(flags, environment) as dsn:
+    async with database(flags, environment, create=False) as dsn:
         await prepare(dsn)
         owner = await connect_owner(dsn)
         try:
@@ -104,7 +118,10 @@ async def rebuild_read_models(flags: Namespace, environment: Environment) -> int
 
 async def close_what_is_due(flags: Namespace, environment: Environment) -> int:
     """``taximeter close-due``"""
-    async with database(flags, environment) as dsn, open_service(dsn, settings.rules(flags, environment)) as service:
+    async with (
+        database(flags, environment, create=False) as dsn,
+        open_service(dsn, settings.rules(flags, environment)) as service,
+    ):
         done = await close_due_everywhere(service)
     print(f"{done.closed} cycles closed" + (f", {done.failed} failures are in the log" if done.failed else ""))
     return 1 if done.failed else 0
@@ -112,7 +129,10 @@ async def close_what_is_due(flags: Namespace, environment: Environment) -> int:
 
 async def project(flags: Namespace, environment: Environment) -> int:
     """``taximeter project``: the projector and the scheduler, until SIGINT or SIGTERM."""
-    async with database(flags, environment) as dsn, open_service(dsn, settings.rules(flags, environment)) as service:
+    async with (
+        database(flags, environment, create=False) as dsn,
+        open_service(dsn, settings.rules(flags, environment)) as service,
+    ):
         await work(service, dsn)
     return 0
 

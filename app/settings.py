@@ -104,7 +104,12 @@ HOST = Setting("host", "127.0.0.1", "address", "", "where the service listens; 0
 PORT = Setting("port", "8080", "port", "0 to 65535; 0 takes a free one", "where the service listens", _port)
 WORKERS = Setting("workers", "1", "processes", "1 to 64", "web processes that share the port", _workers)
 DATA = Setting(
-    "data", "", "directory", "", "home of the embedded PostgreSQL; empty: the usual place for this account", _data
+    "data",
+    "",
+    "directory",
+    "",
+    "home of the embedded PostgreSQL; empty: /var/lib/taximeter for root, else ~/.local/share/taximeter",
+    _data,
 )
 DATABASE_URL = Setting(
     "database_url",
@@ -128,7 +133,7 @@ API_KEY = Setting(
     "",
     "text",
     _API_KEY_RULE,
-    "the first tenant's key, instead of one made up; or a client's",
+    "the key of an example's client; for `serve`, from the environment only, the first tenant's key",
     _api_key,
     secret=True,
 )

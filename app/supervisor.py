@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from app import settings
 from app.commands import database, open_service, prepare
 from app.engine.locks import FileLock
 from app.engine.problems import EngineError
-from app.keys import create_first_key
+from app.keys import create_first_key, find_caller
 from app.projecting import pause, wait_any
 from app.service import Service
 
@@ -62,9 +63,9 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
         async with database(flags, environment) as dsn, only_server(flags, environment):
             await prepare(dsn)
             async with open_service(dsn, rules) as service:
-                secret = await _first_key(service, flags, environment)
+                keys = await _key_lines(service, flags, environment)
             plan = {"dsn": dsn, "rules": msgspec.to_builtins(rules), "socket": listener.fileno()}
-            print(_welcome(listener, secret), flush=True)
+            print(_welcome(listener, _place(flags, environment), keys), flush=True)
             roles = ["project", *["web"] * workers]
             async with asyncio.TaskGroup() as tasks:
                 for role in roles:
@@ -108,41 +109,52 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise settings.SettingError(
-            f"cannot listen on {host} port {port}: {error.strerror}; is Taximeter running already? try --port"
-        ) from None
+        hint = "; is Taximeter running already? try --port" if error.errno == errno.EADDRINUSE else ""
+        raise settings.SettingError(f"cannot listen on {host} port {port}: {error.strerror}{hint}") from None
     listener.set_inheritable(True)
     return listener
 
 
-async def _first_key(service: Service, flags: Namespace, environment: Mapping[str, str]) -> str | None:
-    """On an empty database, make the first tenant and its key; the secret, or ``None`` when there are keys."""
+async def _key_lines(service: Service, flags: Namespace, environment: Mapping[str, str]) -> tuple[str, str]:
+    """What to say about keys, and the key for the first `curl`: on an empty database a new one, shown only now."""
     tenant_id = settings.value(settings.TENANT, flags, environment)
     preset = settings.value(settings.API_KEY, flags, environment)
-    return await create_first_key(service, tenant_id, "first key", preset or None)
+    secret = await create_first_key(service, tenant_id, "first key", preset or None)
+    if secret is not None:
+        return f"API key (shown only now): {secret}", secret
+    if not preset:
+        return "API key: the one you have (`taximeter key create` makes more)", "YOUR_API_KEY"
+    if await find_caller(service, preset, "") is None:
+        return (
+            f"API key: TAXIMETER_API_KEY is no key of this database and was not added, since tenant {tenant_id} has"
+            " keys; use one of them (`taximeter key create` makes more), or another --data"
+        ), "YOUR_API_KEY"
+    return "API key: that of TAXIMETER_API_KEY", "$TAXIMETER_API_KEY"
 
 
-def _welcome(listener: socket.socket, secret: str | None) -> str:
+def _welcome(listener: socket.socket, place: str, keys: tuple[str, str]) -> str:
     address = listener.getsockname()
     host = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else address[0]
     url = f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
     event = '{"events":[{"event_id":"hello-1","customer_id":"ada","event_name":"api.call"}]}'
-    key = (
-        f"API key (shown only now): {secret}"
-        if secret
-        else "API key: the one you have (`taximeter key create` makes more)"
-    )
-    bearer = secret or "YOUR_API_KEY"
     return "\n".join(
         [
             f"Taximeter serves at {url}   (API: {url}/schema)",
-            key,
+            f"Data: {place}",
+            keys[0],
             "Send a first event:",
-            f"  curl {url}/events/ingest -H 'Authorization: Bearer {bearer}' -H 'Content-Type: application/json' \\",
+            f"  curl {url}/events/ingest -H \"Authorization: Bearer {keys[1]}\" -H 'Content-Type: application/json' \\",
             f"    -d '{event}'",
             "Ctrl-C stops everything.",
         ]
     )
+
+
+def _place(flags: Namespace, environment: Mapping[str, str]) -> str:
+    """Where the data is, without the password of an address."""
+    if settings.value(settings.DATABASE_URL, flags, environment):
+        return "in the database of --database-url"
+    return str(settings.value(settings.DATA, flags, environment))
 
 
 async def watch(dsn: str, stop: asyncio.Event) -> bool:

@@ -36,6 +36,8 @@ class Client:
     """Sends requests with one key. Every method raises ``ExampleError`` when the answer is no success."""
 
     def __init__(self, base_url: str, api_key: str, transport: httpx.BaseTransport | None = None) -> None:
+        if not api_key:
+            raise ExampleError("no API key: give --api-key or set TAXIMETER_API_KEY")
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ExampleError("the API key must be printable ASCII characters; make one with `taximeter key create`")
         self._base_url = base_url

@@ -19,6 +19,8 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    check_spelling,
+    members,
     metadata_text,
     page,
     path_id,
@@ -132,6 +134,7 @@ def zone_of(name: str) -> str:
 @post("/customers", status_code=200, guards=[requires("write")])
 async def create_customer(request: Asked, service: Serving, data: JSONBody[CustomerCreate]) -> CustomerAnswer:
     """Make a customer."""
+    check_spelling(members(request), CustomerCreate.__struct_fields__)
     if data.customer_id == "":
         raise Invalid("customer_id", "must not be empty")
     customer_id = data.customer_id or new_id("cus")
@@ -211,6 +214,7 @@ async def update_customer(
     request: Asked, service: Serving, customer_id: FromPath[str], data: JSONBody[CustomerUpdate]
 ) -> CustomerAnswer:
     """Change fields. A new time zone moves only cycles that have not opened."""
+    check_spelling(members(request), CustomerUpdate.__struct_fields__)
     customer_id, tenant_id = path_id(customer_id, "customer"), request.auth.tenant_id
     async with transaction(service, request.auth, "customer.change") as running:
         customer = await running.get(Customer, customer_id)

@@ -11,7 +11,18 @@ from litestar.params import FromPath, FromQuery
 from app.billing import Bill, close_cycle, close_due, estimate, find_bill
 from app.http.auth import requires
 from app.http.meters import SQL
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, members, page, path_id, read_instant
+from app.http.reading import (
+    PAGE_SIZE,
+    Asked,
+    PageNumber,
+    PageSize,
+    Serving,
+    check_known,
+    members,
+    page,
+    path_id,
+    read_instant,
+)
 from domain.errors import Invalid
 from domain.invoice import Document, Status
 
@@ -50,8 +61,9 @@ async def get_estimate(
 @post("/subscriptions/{subscription_id:str}/close-cycle", status_code=200, guards=[requires("write")])
 async def post_close_cycle(request: Asked, service: Serving, subscription_id: FromPath[str]) -> dict[str, Any]:
     """Close the earliest cycle that is not closed, or the one with the body's ``cycle_start``; answers its invoice."""
+    check_known(members(request), ("cycle_start",))
     start = members(request).get("cycle_start")
-    if start is not None and not isinstance(start, str):
+    if "cycle_start" in members(request) and not isinstance(start, str):
         raise Invalid("cycle_start", "must be an RFC 3339 timestamp")
     bill = await close_cycle(
         service,

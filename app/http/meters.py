@@ -15,6 +15,7 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    check_spelling,
     members,
     page,
     path_id,
@@ -106,6 +107,7 @@ async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Row:
 async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCreate]) -> MeterAnswer:
     """Declare a meter. It counts everything the log holds, also from before."""
     exact = members(request)
+    check_spelling(exact, MeterCreate.__struct_fields__)
     try:
         aggregation = read_aggregation(exact["aggregation"])
         stated = exact.get("filter")
@@ -161,6 +163,7 @@ async def update_meter(
     request: Asked, service: Serving, meter_id: FromPath[str], data: JSONBody[MeterUpdate]
 ) -> MeterAnswer:
     """Change name, unit or description. Other fields are refused: a change there is a new meter."""
+    check_spelling(members(request), (*MeterUpdate.__struct_fields__, "event_name", "aggregation", "filter"))
     for fixed in ("event_name", "aggregation", "filter"):
         if fixed in members(request):
             raise Invalid(fixed, "never changes; declare a new meter", "METER_FIELD_FIXED")

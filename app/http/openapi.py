@@ -26,6 +26,7 @@ from litestar.openapi.spec import (
 )
 from litestar.static_files import create_static_files_router
 
+from app import __version__
 from app.http.examples import BODIES
 
 METHODS = ("get", "post", "patch", "delete")
@@ -131,7 +132,7 @@ def assets_router() -> Router:
 
 CONFIG = OpenAPIConfig(
     title="Taximeter",
-    version="0.1.0",
+    version=__version__,
     description="Usage metering and billing on one immutable, hash-chained log.",
     use_handler_docstrings=True,
     components=Components(

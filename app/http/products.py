@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.meters import SQL, Description, Name
-from app.http.prices import PriceAnswer, PriceInput, price_answer, read_price
+from app.http.prices import MeterPriceAnswer, MeterPriceInput, PriceAnswer, PriceInput, price_answer, read_price
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
@@ -18,6 +18,7 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    check_spelling,
     members,
     metadata_text,
     page,
@@ -104,14 +105,19 @@ def newest_price(row: Row) -> Price:
     return msgspec.json.decode(row["versions"], type=list[PriceVersion])[-1].price
 
 
-def refuse_unbilled_fields(request: Asked) -> None:
-    """Raises ``Invalid`` for what would change an amount and is not honoured, in the product or in its price."""
+def check_fields(request: Asked) -> None:
+    """Raises ``Invalid`` for what would change an amount and is not honoured, or is misspelt, also in the price."""
     given = members(request)
     refuse_unbilled(given, UNBILLED)
+    check_spelling(given, (*ProductUpdate.__struct_fields__, *UNBILLED))
     price: Any = given.get("price") or {}
     refuse_unbilled(price, UNBILLED_PRICE, "price.")
+    check_spelling(price, PriceInput.__struct_fields__, "price.")
     for index, meter in enumerate(price.get("meters") or []):
         refuse_unbilled(meter, UNBILLED_PRICE, f"price.meters[{index}].")
+        check_spelling(
+            meter, (*MeterPriceInput.__struct_fields__, *MeterPriceAnswer.__struct_fields__), f"price.meters[{index}]."
+        )
 
 
 async def answers(database: Database, tenant_id: str, rows: list[Row], *, listed: bool) -> list[ProductAnswer]:
@@ -156,7 +162,7 @@ async def _one(service: Serving, tenant_id: str, product_id: str) -> ProductAnsw
 @post("/products", status_code=200, guards=[requires("write")])
 async def create_product(request: Asked, service: Serving, data: JSONBody[ProductCreate]) -> ProductAnswer:
     """Declare a product."""
-    refuse_unbilled_fields(request)
+    check_fields(request)
     price, metadata, product_id = read_price(data.price), metadata_text(request), new_id("pdt")
     category = tax_category(data.tax_category)
     async with transaction(service, request.auth, "product.create") as running:
@@ -206,7 +212,7 @@ async def update_product(
     request: Asked, service: Serving, product_id: FromPath[str], data: JSONBody[ProductUpdate]
 ) -> None:
     """Change texts, or add a price version."""
-    refuse_unbilled_fields(request)
+    check_fields(request)
     effective_at = read_instant(data.effective_at, "effective_at")
     if effective_at is not None and data.price is msgspec.UNSET:
         raise Invalid("effective_at", "goes with a price")

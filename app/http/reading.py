@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -26,6 +27,9 @@ from app.projecting import Doorbell
 from app.service import Caller, Service
 from domain import instant, number
 from domain.errors import Invalid, NotFound
+
+MISSPELT_RATIO = 0.84
+"""How alike a field is to a known one to count as misspelt: one letter off in six, two in twelve."""
 
 Asked: TypeAlias = Request[Any, Caller, Any]
 """A request behind the guard: ``request.auth`` is the caller."""
@@ -137,3 +141,20 @@ def refuse_unbilled(given: Mapping[str, Any], fields: tuple[str, ...], where: st
     for field in fields:
         if given.get(field):
             raise Invalid(f"{where}{field}", "would change what is billed and is not supported", "UNSUPPORTED_FIELD")
+
+
+def check_spelling(given: Mapping[str, Any], known: tuple[str, ...], where: str = "") -> None:
+    """Raise ``Invalid`` for a field that is nearly one of ``known``: a misspelt price must not become another price.
+
+    Other unknown fields pass, for the wire contract has more of them than are carried out here.
+    """
+    for field in given:
+        if field not in known and (meant := get_close_matches(field, known, 1, MISSPELT_RATIO)):
+            raise Invalid(f"{where}{field}", f"is unknown; did you mean {meant[0]}?", "UNKNOWN_FIELD")
+
+
+def check_known(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raise ``Invalid`` for any field but ``known``, where the body is ours and not the wire contract's."""
+    for field in given:
+        if field not in known:
+            raise Invalid(field, f"is unknown; known are {', '.join(known)}", "UNKNOWN_FIELD")

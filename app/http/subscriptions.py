@@ -18,6 +18,7 @@ from app.http.reading import (
     PageNumber,
     PageSize,
     Serving,
+    check_spelling,
     members,
     metadata_text,
     page,
@@ -129,6 +130,7 @@ def _billing(value: dict[str, Any]) -> dict[str, Any]:
 async def create_subscription(request: Asked, service: Serving, data: JSONBody[SubscriptionCreate]) -> CreateResponse:
     """Subscribe. The subscription is active at once; with an anchor in the past its cycles since then are open."""
     refuse_unbilled(members(request), UNBILLED)
+    check_spelling(members(request), (*SubscriptionCreate.__struct_fields__, *UNBILLED))
     if data.trial_period_days:
         raise Invalid("trial_period_days", "trials are not billed here; leave it out or 0")
     order = Order(
@@ -194,6 +196,7 @@ async def update_subscription(
     """Cancel now or at the next billing date, or change billing address and metadata."""
     subscription_id = path_id(subscription_id, "subscription")
     refuse_unbilled(members(request), UNBILLED_CHANGES)
+    check_spelling(members(request), (*SubscriptionUpdate.__struct_fields__, *UNBILLED_CHANGES))
     if data.status not in (None, "cancelled"):
         raise Invalid("status", "can only be set to cancelled", "UNSUPPORTED_STATUS")
     await change_subscription(

@@ -10,7 +10,7 @@ from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from app.http.auth import requires
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, path_id
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, check_known, members, page, path_id
 from app.ingesting import rules_of
 from app.keys import SQL, create_key, revoke_key
 from app.limits import INVOICE_PREFIX_MAX_CHARS, TEXT_MAX_CHARS
@@ -123,6 +123,7 @@ async def get_settings(request: Asked, service: Serving) -> SettingsAnswer:
 @patch("/settings", guards=[requires("write")])
 async def update_settings(request: Asked, service: Serving, data: JSONBody[SettingsUpdate]) -> SettingsAnswer:
     """Change settings of this tenant."""
+    check_known(members(request), SettingsUpdate.__struct_fields__)
     async with transaction(service, request.auth, "settings.change") as running:
         tenant = await running.get(Tenant, running.tenant_id)
         tenant.change_settings(changed(tenant.settings, data), running.now)
@@ -133,6 +134,7 @@ async def update_settings(request: Asked, service: Serving, data: JSONBody[Setti
 @post("/api-keys", status_code=201, guards=[requires("write")])
 async def create_api_key(request: Asked, service: Serving, data: JSONBody[KeyCreate]) -> KeyAnswer:
     """Make a key. Its secret is shown in this answer and nowhere else."""
+    check_known(members(request), KeyCreate.__struct_fields__)
     key_id, secret = await create_key(service, request.auth, scope=data.scope, name=data.name)
     return KeyAnswer(key_id, data.scope, data.name, secret=secret)
 

@@ -119,12 +119,17 @@ async def test_those_who_wait_leave_the_connections_to_others(
         return await look(database, tenant_id)
 
     monkeypatch.setattr(projecting, "projected_position", counted)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await polled.wait()
-        assert await service.pool.fetchval("select 1") == 1
-        assert not any(task.done() for task in waiting)
-        await api.project()
-        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await polled.wait()
+            assert await service.pool.fetchval("select 1") == 1
+            assert not any(task.done() for task in waiting)
+            await api.project()
+            assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 @pytest.mark.parametrize("defect", [RuntimeError, asyncpg.NumericValueOutOfRangeError])

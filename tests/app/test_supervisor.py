@@ -39,7 +39,7 @@ class Serving:
 
     @property
     def key(self) -> str:
-        return next(found[1] for line in self.lines if (found := re.search(r"Bearer (\S+)'", line)))
+        return next(found[1] for line in self.lines if (found := re.search(r'Bearer (\S+)"', line)))
 
     async def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -254,3 +254,24 @@ async def test_a_database_by_url_is_served_the_same(dsn: str, data: Path) -> Non
     async with serving(data, "--database-url", url) as running:
         assert (await send(running, running.key))["ingested_count"] == 1
     assert server_pid(data) is None
+
+
+async def test_a_preset_key_that_opens_nothing_is_said(data: Path) -> None:
+    async with serving(data) as first:
+        assert any(line == f"Data: {data}\n" for line in first.lines)
+        key = first.key
+    async with serving(data, TAXIMETER_API_KEY="another-key") as second:
+        assert any("TAXIMETER_API_KEY is no key of this database" in line for line in second.lines)
+        assert (await send(second, key))["ingested_count"] == 1
+    async with serving(data, TAXIMETER_API_KEY=key) as third:
+        assert "API key: that of TAXIMETER_API_KEY\n" in third.lines
+
+
+@pytest.mark.parametrize("command_name", ["rebuild", "close-due", "project"])
+async def test_a_mistyped_directory_does_not_become_an_empty_database(data: Path, command_name: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command(command_name, "--data", str(data / "typo")), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, message = await process.communicate()
+    assert (process.returncode, os.listdir(data)) == (2, [])
+    assert f"there is no Taximeter data in {data / 'typo'}" in message.decode()
