@@ -27,7 +27,7 @@ VOLUME /var/lib/taximeter
 EXPOSE 8080
 # The first start makes the database; a projection that is far behind is not ready either.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/health/ready', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('TAXIMETER_PORT', '8080') + '/health/ready', timeout=4)"]
 # SIGTERM stops web processes, projector and database in this order; allow it 30 s (docker stop -t 30).
 ENTRYPOINT ["taximeter"]
 CMD ["serve"]
