@@ -123,7 +123,8 @@ async def close_cycle(
     """
     await _project_most(service, caller.tenant_id)
     async with transaction(service, caller, "cycle.close") as running:
-        subscription, cycle = await _cycle_to_close(running, subscription_id, cycle_start)
+        subscription = await _advanced(running, subscription_id)
+        cycle = _choose(subscription, cycle_start)
         if cycle.invoice_id is not None:
             return await find_bill(running.database, caller.tenant_id, cycle.invoice_id)
         if cycle.end > running.now:
@@ -138,13 +139,12 @@ async def _project_most(service: Service, tenant_id: str) -> None:
             pass
 
 
-async def _cycle_to_close(
-    running: Transaction, subscription_id: str, cycle_start: datetime | None
-) -> tuple[Subscription, OpenedCycle]:
+async def _advanced(running: Transaction, subscription_id: str) -> Subscription:
+    """The subscription with every cycle open that has begun. Raises ``NotFound``."""
     subscription = await running.get(Subscription, subscription_id)
     customer = await running.get(Customer, subscription.customer_id)
     subscription.advance(customer.time_zone, running.now)
-    return subscription, _choose(subscription, cycle_start)
+    return subscription
 
 
 async def _invoice(running: Transaction, subscription: Subscription, cycle: OpenedCycle) -> Bill:
@@ -221,9 +221,7 @@ async def _close_due_of(service: Service, caller: Caller, subscription_id: str) 
 
 async def _due_cycle(running: Transaction, subscription_id: str) -> tuple[Subscription, OpenedCycle | None]:
     """The earliest cycle whose grace has passed, asked again under the lock: another run may have closed it."""
-    subscription = await running.get(Subscription, subscription_id)
-    customer = await running.get(Customer, subscription.customer_id)
-    subscription.advance(customer.time_zone, running.now)
+    subscription = await _advanced(running, subscription_id)
     cycle = subscription.earliest_unclosed()
     if cycle is None:
         return subscription, None

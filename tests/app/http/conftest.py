@@ -12,18 +12,9 @@ import httpx
 import pytest
 
 from app.http.application import build
+from app.http.examples import PRICE
 from app.keys import create_key, system_caller
 from app.projecting import Doorbell
-
-PRICE = {
-    "type": "usage_based_price",
-    "currency": "USD",
-    "fixed_price": 500,
-    "payment_frequency_count": 1,
-    "payment_frequency_interval": "Month",
-    "subscription_period_count": 20,
-    "subscription_period_interval": "Year",
-}
 
 
 class Making:

@@ -11,21 +11,12 @@ import httpx
 import pytest
 from dodopayments import AsyncDodoPayments
 
+from app.http.examples import PRICE as EXAMPLE_PRICE
+
 # The vendor has declared creating subscriptions through anything but a checkout deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 
-PRICE = {
-    "type": "usage_based_price",
-    "currency": "USD",
-    "fixed_price": 500,
-    "payment_frequency_count": 1,
-    "payment_frequency_interval": "Month",
-    "subscription_period_count": 20,
-    "subscription_period_interval": "Year",
-    "discount": 0,
-    "purchasing_power_parity": False,
-    "tax_inclusive": False,
-}
+PRICE = {**EXAMPLE_PRICE, "discount": 0, "purchasing_power_parity": False, "tax_inclusive": False}
 
 
 @pytest.fixture
