@@ -20,11 +20,13 @@ GENESIS = bytes(DIGEST_BYTES)
 
 COMMIT_TAG = b"taximeter.commit.v1"
 FACT_VERSION = 1
+RETRACTION_VERSION = 1
 
 _LEAF = b"\x00"
 _NODE = b"\x01"
 _LENGTH = struct.Struct(">I")
 _FACT_HEADER = struct.Struct(">BIqII")
+_RETRACTION_HEADER = struct.Struct(">BII")
 _SPAN = struct.Struct(">qqq")
 
 
@@ -73,6 +75,15 @@ def canonical_fact(originator_id: str, originator_version: int, kind: str, state
     stream, name = originator_id.encode(), kind.encode()
     header = _FACT_HEADER.pack(FACT_VERSION, len(stream), originator_version, len(name), len(state))
     return b"".join((header, stream, name, state))
+
+
+def canonical_retraction(event_id: str, reason: str) -> bytes:
+    """The canonical bytes of a retraction: version, the lengths of both texts, then the event's id and the reason.
+
+    The id alone names the event, for it is unique in the tenant's log for ever. Without a reason the text is empty.
+    """
+    retracted, why = event_id.encode(), reason.encode()
+    return b"".join((_RETRACTION_HEADER.pack(RETRACTION_VERSION, len(retracted), len(why)), retracted, why))
 
 
 def header(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import calendar
 import datetime
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -92,12 +91,27 @@ def boundary(anchor: Anchor, interval: Interval, k: int, zone: str) -> datetime.
     that the month does not have becomes its last one. Raises ``BeyondCalendar`` outside of the years 0001
     to 9999, and ``UnknownZone``.
     """
+    there = moved(anchor, interval, k)
+    if there.instant is not None:
+        return there.instant
+    assert there.date is not None, "an anchor has one of the two"
+    try:
+        return _first_instant(there.date, _zone(zone))
+    except OverflowError:
+        raise BeyondCalendar(f"boundary {k} of the cycles lies outside of the years 0001 to 9999") from None
+
+
+def moved(anchor: Anchor, interval: Interval, k: int) -> Anchor:
+    """The anchor of cycles that begin at boundary ``k`` of this one. It is a date where the anchor is one.
+
+    The day is the one that boundary has: of a 31st that had to become a 28th, the 28th. Raises ``BeyondCalendar``.
+    """
     try:
         if anchor.instant is not None:
             at = anchor.instant.astimezone(datetime.UTC)
-            return datetime.datetime.combine(_later(at.date(), interval, k), at.timetz())
+            return Anchor(instant=datetime.datetime.combine(_later(at.date(), interval, k), at.timetz()))
         assert anchor.date is not None, "an anchor has one of the two"
-        return _first_instant(_later(anchor.date, interval, k), _zone(zone))
+        return Anchor(date=_later(anchor.date, interval, k))
     except OverflowError:
         raise BeyondCalendar(f"boundary {k} of the cycles lies outside of the years 0001 to 9999") from None
 
@@ -105,21 +119,6 @@ def boundary(anchor: Anchor, interval: Interval, k: int, zone: str) -> datetime.
 def cycle(anchor: Anchor, interval: Interval, k: int, zone: str) -> Cycle:
     """Cycle ``k``. It is empty where the zone skipped its only day. Raises what ``boundary`` raises."""
     return Cycle(start=boundary(anchor, interval, k, zone), end=boundary(anchor, interval, k + 1, zone))
-
-
-def cycles_begun(
-    anchor: Anchor, interval: Interval, zone: str, first_k: int, at: datetime.datetime
-) -> Iterator[tuple[int, Cycle]]:
-    """The cycles from ``first_k`` on that have begun by ``at``, each with its k. Raises like ``boundary``.
-
-    A cycle that is empty, because the zone skipped its only day, is left out: nothing can be used in it.
-    """
-    k, start = first_k, boundary(anchor, interval, first_k, zone)
-    while start <= at:
-        end = boundary(anchor, interval, k + 1, zone)
-        if start < end:
-            yield k, Cycle(start=start, end=end)
-        k, start = k + 1, end
 
 
 def _later(day: datetime.date, interval: Interval, k: int) -> datetime.date:

@@ -31,5 +31,9 @@ class Conflict(Refusal):
     """The object's state does not allow it, now."""
 
 
+class Insufficient(Refusal):
+    """There is not enough to take it from: credits, or money in a wallet."""
+
+
 class Gone(Refusal):
     """It was archived already."""

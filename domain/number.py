@@ -171,6 +171,16 @@ def quotient(a: Decimal, b: Decimal, places: int = QUOTIENT_PLACES) -> Decimal:
     return _EXACT.scaleb(Decimal(-units if negative else units), -places)
 
 
+def quotient_up(a: Decimal, b: Decimal) -> Decimal:
+    """How many times ``b`` has to be taken to reach ``a``: the quotient ``a / b``, made whole upwards.
+
+    Raises ``ZeroDivisionError`` when ``b`` is 0.
+    """
+    a_over, a_under = a.as_integer_ratio()
+    b_over, b_under = b.as_integer_ratio()
+    return Decimal(-(-(a_over * b_under) // (a_under * b_over)))
+
+
 def round_half_away(number: Decimal, places: int = 0) -> Decimal:
     """The number rounded to ``places`` digits after the point; halfway between two, away from zero.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 import msgspec
 
-from domain.aggregate import Root
-from domain.errors import Conflict, NotFound
+from domain import instant
+from domain.aggregate import Fact, Root
+from domain.errors import Conflict, Invalid, NotFound
+from domain.rating import Tax
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,16 +25,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     close_grace: int | msgspec.UnsetType = msgspec.UNSET
     number_prefix: str | msgspec.UnsetType = msgspec.UNSET
     company: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    tax_lines: tuple[Tax, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings in force: a tenant's own where it has them, else the service's."""
+    """The settings in force: a tenant's own where it has them, else the service's.
+
+    ``test_clock`` is the now of a tenant in test mode, and ``None`` for all others.
+    """
 
     event_ahead_max: timedelta | None
     event_age_max: timedelta | None
     close_grace: timedelta
     number_prefix: str
     company: dict[str, str]
+    taxes: tuple[Tax, ...] = ()
+    test_clock: datetime | None = None
 
 
 def duration_of(setting: int | None) -> timedelta | None:
@@ -39,8 +48,8 @@ def duration_of(setting: int | None) -> timedelta | None:
     return None if setting is None else timedelta(microseconds=setting)
 
 
-def rules_in_force(settings: Settings, default: Rules) -> Rules:
-    """The tenant's settings over the service's."""
+def rules_in_force(settings: Settings, default: Rules, test_clock: datetime | None = None) -> Rules:
+    """The tenant's settings over the service's, and its test clock."""
     unset = msgspec.UNSET
     ahead, age, grace = settings.event_ahead_max, settings.event_age_max, settings.close_grace
     return Rules(
@@ -49,6 +58,8 @@ def rules_in_force(settings: Settings, default: Rules) -> Rules:
         close_grace=default.close_grace if grace is unset else timedelta(microseconds=grace),
         number_prefix=default.number_prefix if settings.number_prefix is unset else settings.number_prefix,
         company=default.company if settings.company is unset else settings.company,
+        taxes=default.taxes if settings.tax_lines is unset else settings.tax_lines,
+        test_clock=test_clock,
     )
 
 
@@ -94,9 +105,31 @@ class Tenant(Root):
             """Write them."""
             aggregate.settings = self.settings
 
+    class TestModeBegun(Root.Event):
+        """From here on the tenant has a clock of its own, which stands at ``now``."""
+
+        TOPIC: ClassVar[str] = "tenant.test_mode_begun"
+        now: datetime
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Set the clock."""
+            aggregate.test_clock = self.now
+
+    @dataclass(frozen=True)
+    class ClockMoved(Root.Event):
+        """The test clock stands at a later instant."""
+
+        TOPIC: ClassVar[str] = "test_clock.moved"
+        to: datetime
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Set the clock."""
+            aggregate.test_clock = self.to
+
     def __init__(self) -> None:
         self.key_ids: set[str] = set()
         self.settings = Settings()
+        self.test_clock: datetime | None = None
 
     @classmethod
     def create(cls, tenant_id: str, at: datetime) -> Self:
@@ -119,3 +152,27 @@ class Tenant(Root):
         """Replace the settings. Nothing happens when nothing differs."""
         if settings != self.settings:
             self.trigger_event(self.SettingsChanged, timestamp=at, settings=settings)
+
+    def set_test_mode(self, wanted: bool, has_usage: bool, at: datetime) -> None:
+        """Begin test mode: the clock stands at ``at`` until it is moved. Nothing happens when nothing differs.
+
+        Raises ``Conflict`` once there is usage, whose times are those of the real clock, and for an end of test mode.
+        """
+        if wanted == (self.test_clock is not None):
+            return
+        if not wanted:
+            raise Conflict("TEST_MODE_IS_FOR_EVER", "test mode is never left; real billing needs a tenant of its own")
+        if has_usage:
+            raise Conflict("USAGE_WAS_RECORDED", "test mode begins before the first usage event is recorded")
+        self.trigger_event(self.TestModeBegun, timestamp=at, now=at)
+
+
+def move_clock(tenant_id: str, last: int, clock: datetime, to: datetime) -> Fact:
+    """The event that moves a test clock from ``clock`` forward; ``last`` is the length of the tenant's stream.
+
+    A walk through years makes many of these, so the stream is not replayed for each; the log refuses a version that is
+    taken. It is recorded at the instant it moves to, as everything after it is. Raises ``Invalid``.
+    """
+    if to <= clock:
+        raise Invalid("to", f"must lie after the tenant's now, which is {instant.text(clock)}")
+    return Tenant.ClockMoved(originator_id=Tenant.stream(tenant_id), originator_version=last + 1, timestamp=to, to=to)

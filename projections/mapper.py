@@ -11,21 +11,27 @@ from eventsourcing.persistence import Mapper, MapperDeserialisationError, Stored
 from eventsourcing.utils import get_topic
 
 from domain.aggregate import Fact, Root
+from domain.credit_account import CreditAccount
 from domain.customer import Customer
+from domain.entitlement import Entitlement
 from domain.invoice import Invoice, InvoiceNumbers
 from domain.meter import Meter
 from domain.product import Product
 from domain.subscription import Subscription
 from domain.tenant import Tenant
+from domain.wallet import Wallet
 
 AGGREGATES: tuple[type[Root], ...] = (
+    CreditAccount,
     Customer,
+    Entitlement,
     Invoice,
     InvoiceNumbers,
     Meter,
     Product,
     Subscription,
     Tenant,
+    Wallet,
 )
 
 

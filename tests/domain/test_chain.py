@@ -102,3 +102,14 @@ def test_the_layout_of_the_first_version_stays() -> None:
     assert chain.canonical_fact("meter:a", 2, "meter.archived", b"{}").hex() == (
         "01" + "00000007" + "0000000000000002" + "0000000e" + "00000002" + b"meter:ameter.archived{}".hex()
     )
+
+
+def test_the_bytes_of_a_retraction_are_for_ever() -> None:
+    expected = bytes.fromhex("01 00000003 00000004") + "a\u00e9".encode() + b"oops"
+    assert chain.canonical_retraction("a\u00e9", "oops") == expected
+    assert chain.canonical_retraction("a", "") == bytes.fromhex("01 00000001 00000000 61")
+
+
+@given(st.tuples(st.text(max_size=4), st.text(max_size=4)), st.tuples(st.text(max_size=4), st.text(max_size=4)))
+def test_different_retractions_have_different_bytes(one: tuple[str, str], two: tuple[str, str]) -> None:
+    assert (chain.canonical_retraction(*one) == chain.canonical_retraction(*two)) == (one == two)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from itertools import count, pairwise, takewhile
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -20,7 +20,7 @@ from domain.cycle import (
     boundary,
     check_zone,
     cycle,
-    cycles_begun,
+    moved,
 )
 
 DAY = Interval(1, Unit.Day)
@@ -116,8 +116,6 @@ def test_daily_cycles_around_a_skipped_date_tile_and_one_is_empty() -> None:
     spans = [cycle(anchor, DAY, k, "Pacific/Apia") for k in range(5)]
     assert [a.end == b.start for a, b in pairwise(spans)] == [True] * 4
     assert [span.end - span.start for span in spans] == [timedelta(hours=h) for h in (24, 24, 0, 24, 24)]
-    begun = cycles_begun(anchor, DAY, "Pacific/Apia", 0, utc("2012-01-01T00:00"))
-    assert [k for k, _ in begun] == [0, 1, 3, 4]
 
 
 def first_instant_by_search(day: date, zone: ZoneInfo) -> datetime:
@@ -193,31 +191,6 @@ def test_an_instant_is_clamped_in_utc() -> None:
         "2026-03-31",
         "2026-04-30",
     ]
-
-
-def test_cycles_begun_are_those_that_start_by_then() -> None:
-    anchor = on(2026, 1, 31)
-
-    def begun(first_k: int, at: str) -> list[int]:
-        return [k for k, _ in cycles_begun(anchor, MONTH, "UTC", first_k, utc(at))]
-
-    assert begun(0, "2026-01-30T23:59:59.999999") == []
-    assert begun(0, "2026-01-31T00:00") == [0]
-    assert begun(0, "2026-03-30T23:59:59.999999") == [0, 1]
-    assert begun(0, "2026-03-31T00:00") == [0, 1, 2]
-    assert begun(2, "2026-03-31T00:00") == [2]
-    assert begun(3, "2026-03-31T00:00") == []
-
-
-@settings(max_examples=50, deadline=None)
-@given(DATES, INTERVALS, ZONES, st.integers(0, 10), st.integers(0, 400))
-def test_cycles_begun_agree_with_the_single_cycle(
-    day: date, interval: Interval, zone: str, first_k: int, days: int
-) -> None:
-    anchor, at = Anchor(date=day), datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days)
-    spans = ((k, cycle(anchor, interval, k, zone)) for k in count(first_k))
-    expected = [(k, span) for k, span in takewhile(lambda item: item[1].start <= at, spans) if span.start < span.end]
-    assert list(cycles_begun(anchor, interval, zone, first_k, at)) == expected
 
 
 @pytest.mark.parametrize(
@@ -299,6 +272,21 @@ def test_an_anchor_is_one_of_two() -> None:
 def test_an_interval_counts_at_least_one(count: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Interval(count, Unit.Month)
+
+
+def test_a_moved_anchor_has_the_day_of_its_boundary() -> None:
+    assert moved(on(2026, 1, 31), MONTH, 1) == on(2026, 2, 28)
+    assert moved(on(2026, 1, 31), MONTH, 0) == on(2026, 1, 31)
+    at = Anchor(instant=utc("2026-01-31T12:00:00.000001"))
+    assert moved(at, DAY, 2) == Anchor(instant=utc("2026-02-02T12:00:00.000001"))
+    with pytest.raises(BeyondCalendar):
+        moved(on(9999, 12, 31), DAY, 1)
+
+
+@given(DATES, INTERVALS, ZONES, st.integers(0, 200))
+def test_a_moved_anchor_begins_at_its_boundary(day: date, interval: Interval, zone: str, k: int) -> None:
+    anchor = Anchor(date=day)
+    assert boundary(moved(anchor, interval, k), interval, 0, zone) == boundary(anchor, interval, k, zone)
 
 
 @pytest.mark.parametrize("anchor", [on(2026, 1, 31), Anchor(instant=utc("2026-01-31T12:00:00.000001"))])

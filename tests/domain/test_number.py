@@ -230,6 +230,24 @@ def test_quotients(a: str, b: str, places: int, text: str) -> None:
 def test_a_quotient_by_zero_is_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         number.quotient(Decimal(1), Decimal("0.00"))
+    with pytest.raises(ZeroDivisionError):
+        number.quotient_up(Decimal(1), Decimal("0.00"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "whole"),
+    [
+        ("0", "100", "0"),
+        ("0.000000000000000000000000000001", "100", "1"),
+        ("100", "100", "1"),
+        ("100.000000000000000000000000000001", "100", "2"),
+        ("99999999999999999999", "0.1", "999999999999999999990"),
+        ("1", "0.3", "4"),
+        ("-0.5", "1", "0"),
+    ],
+)
+def test_quotients_made_whole_upwards(a: str, b: str, whole: str) -> None:
+    assert number.plain(number.quotient_up(Decimal(a), Decimal(b))) == whole
 
 
 @given(DECIMALS, st.integers(0, 20))

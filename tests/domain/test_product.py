@@ -9,7 +9,7 @@ import pytest
 
 from domain.cycle import Interval, Unit
 from domain.errors import Gone, Invalid
-from domain.price import UNTIL_CANCELLED, Price
+from domain.price import UNTIL_CANCELLED, IncludedCredits, Price
 from domain.product import Product
 
 AT = datetime(2026, 3, 10, tzinfo=UTC)
@@ -41,6 +41,13 @@ def test_the_same_price_again_is_no_version() -> None:
     sold = product()
     sold.reprice(PRICE, None, AT)
     assert len(sold.versions) == 1
+
+
+def test_other_included_credits_are_a_version() -> None:
+    sold = product()
+    included = (IncludedCredits(credit_entitlement_id="cde_1", credits_amount="10"),)
+    sold.reprice(msgspec.structs.replace(PRICE, credits=included), None, AT)
+    assert [version.price.credits for version in sold.versions] == [(), included]
 
 
 @pytest.mark.parametrize(

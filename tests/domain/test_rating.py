@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
+from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.cycle import Interval, Unit
-from domain.price import UNTIL_CANCELLED, MeterPrice, Price
-from domain.rating import CycleFacts, Line, MeterUsage, RatedProduct, rate
+from domain.price import UNTIL_CANCELLED, FeeRule, MeterPrice, Price
+from domain.rating import (
+    Computation,
+    CycleFacts,
+    Line,
+    LineKind,
+    MeterUsage,
+    RatedProduct,
+    Tax,
+    TaxLine,
+    adjustment_line,
+    computation_of,
+    rate,
+)
 
 MARCH, APRIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
 MONTHLY = Interval(count=1, unit=Unit.Month)
@@ -37,9 +52,21 @@ def given_product(
     )
 
 
-def when_rated(*products: RatedProduct, currency: str = "USD", end: datetime = APRIL) -> tuple[Line, ...]:
-    facts = CycleFacts(currency=currency, start=MARCH, end=end, planned_end=APRIL, products=products)
-    return rate(facts).lines
+def given_cycle(*products: RatedProduct, **changes: Any) -> CycleFacts:
+    fields: dict[str, Any] = {
+        "currency": "USD",
+        "start": MARCH,
+        "end": APRIL,
+        "planned_start": MARCH,
+        "planned_end": APRIL,
+        "fee": FeeRule.shared,
+        "trial": False,
+    }
+    return CycleFacts(products=products, **(fields | changes))
+
+
+def when_rated(*products: RatedProduct, **changes: Any) -> tuple[Line, ...]:
+    return rate(given_cycle(*products, **changes)).lines
 
 
 def test_units_up_to_the_threshold_are_free() -> None:
@@ -61,8 +88,7 @@ def test_half_a_cent_is_rounded_away_from_zero_once_per_line() -> None:
 
 def test_the_total_is_the_sum_of_the_rounded_lines() -> None:
     products = [given_product(consumed="1", price="0.5", name=name) for name in ("A", "B", "C")]
-    facts = CycleFacts(currency="USD", start=MARCH, end=APRIL, planned_end=APRIL, products=tuple(products))
-    assert rate(facts).total_amount == 3
+    assert rate(given_cycle(*products)).subtotal_amount == 3
 
 
 def test_a_correction_below_zero_is_not_paid_out() -> None:
@@ -91,6 +117,151 @@ def test_a_cut_cycle_shares_the_fixed_price_by_time_and_keeps_the_whole_threshol
     )
     assert (fixed.kind, fixed.amount) == ("proration", 1000)
     assert (usage.free_units, usage.amount) == ("100", 0)
+
+
+def test_a_cycle_that_began_late_shares_the_fixed_price_of_its_planned_span() -> None:
+    late = datetime(2026, 3, 11, tzinfo=UTC)
+    fixed, _ = when_rated(given_product(fixed=3100), start=late)
+    assert (fixed.kind, fixed.amount) == ("proration", 2100)
+    assert fixed.description == "API: fixed price per cycle, from 2026-03-11T00:00:00.000000Z"
+    between, _ = when_rated(given_product(fixed=3100), start=late, end=datetime(2026, 3, 21, tzinfo=UTC))
+    assert between.amount == 1000
+    assert between.description == (
+        "API: fixed price per cycle, from 2026-03-11T00:00:00.000000Z, until 2026-03-21T00:00:00.000000Z"
+    )
+
+
+def test_a_full_fee_is_charged_however_short_the_cycle() -> None:
+    fixed, _ = when_rated(given_product(fixed=3100), end=datetime(2026, 3, 2, tzinfo=UTC), fee=FeeRule.full)
+    assert (fixed.kind, fixed.paid_units, fixed.amount) == ("fixed", "1", 3100)
+    assert fixed.description == "API: fixed price per cycle"
+
+
+def test_a_waived_fee_has_no_line_and_usage_is_paid() -> None:
+    (usage,) = when_rated(given_product(fixed=3100, consumed="10", price="1"), fee=FeeRule.waived)
+    assert (usage.kind, usage.amount) == ("usage", 10)
+
+
+@pytest.mark.parametrize("fee", FeeRule)
+def test_a_trial_costs_nothing_whatever_the_fee(fee: FeeRule) -> None:
+    (usage,) = when_rated(given_product(fixed=3100, consumed="10", price="1"), fee=fee, trial=True)
+    assert (usage.free_units, usage.paid_units, usage.amount) == ("10", "0", 0)
+
+
+cuts = st.lists(st.integers(1, 10**6), min_size=1, max_size=5, unique=True).map(sorted)
+
+
+@given(cuts, st.integers(1, 10**6))
+def test_the_parts_of_a_cut_cycle_share_its_fee(seconds: list[int], fee: int) -> None:
+    """Each part is rounded once, so together they are off by half a minor unit each at most."""
+    ends = [MARCH + timedelta(seconds=second) for second in seconds]
+    parts = [
+        when_rated(given_product(fixed=fee), start=start, end=end)[0].amount
+        for start, end in pairwise([MARCH, *ends, APRIL])
+    ]
+    assert abs(sum(parts) - fee) <= Fraction(len(parts), 2) + Fraction(1, 1000)
+
+
+TWO = Computation(consumed_units="12", free_units="2", credit_units="0", paid_units="10", amount=100)
+
+
+def given_adjustment(after: Computation) -> Line:
+    return adjustment_line(
+        product_id="pdt_API",
+        product_name="API",
+        meter_id="mtr_calls",
+        meter_name="Calls",
+        price_per_unit="10",
+        cycle_start=datetime(2026, 2, 1, tzinfo=UTC),
+        cycle_end=MARCH,
+        before=TWO,
+        after=after,
+    )
+
+
+def test_an_adjustment_is_the_difference_and_shows_both_computations() -> None:
+    more = Computation(consumed_units="15.5", free_units="2", credit_units="1.5", paid_units="12", amount=120)
+    line = given_adjustment(more)
+    assert (line.kind, line.amount) == (LineKind.adjustment, 20)
+    assert (line.consumed_units, line.free_units, line.credit_units, line.paid_units) == ("3.5", "0", "1.5", "2")
+    assert (line.before, line.after) == (TWO, more)
+    assert (line.cycle_start, line.cycle_end) == ("2026-02-01T00:00:00.000000Z", "2026-03-01T00:00:00.000000Z")
+    assert line.description == (
+        "API: Calls, adjustment of the cycle from 2026-02-01T00:00:00.000000Z until 2026-03-01T00:00:00.000000Z"
+    )
+    assert msgspec.json.decode(msgspec.json.encode(line), type=Line) == line
+
+
+def test_less_usage_is_a_negative_adjustment() -> None:
+    none = Computation(consumed_units="0", free_units="0", credit_units="0", paid_units="0", amount=0)
+    line = given_adjustment(none)
+    assert (line.consumed_units, line.free_units, line.paid_units, line.amount) == ("-12", "-2", "-10", -100)
+
+
+def test_adjustments_come_last_as_they_are_and_count() -> None:
+    line = given_adjustment(msgspec.structs.replace(TWO, amount=40))
+    rated = rate(given_cycle(given_product(consumed="10", price="1", fixed=5), adjustments=(line,)))
+    assert rated.lines[-1] == line
+    assert ([each.kind for each in rated.lines], rated.subtotal_amount) == (["fixed", "usage", "adjustment"], -45)
+
+
+def test_a_computation_takes_usage_and_overage_together() -> None:
+    fixed, usage = when_rated(given_product(consumed="12", free="2", price="10", fixed=7))
+    overage = msgspec.structs.replace(usage, kind=LineKind.overage, consumed_units="4", paid_units="4", amount=9)
+    assert computation_of([usage]) == TWO
+    assert computation_of([fixed, usage, overage]) == msgspec.structs.replace(TWO, amount=109)
+    assert computation_of([]).amount == 0
+
+
+def test_a_computation_of_lines_rated_again_is_no_adjustment() -> None:
+    (usage,) = when_rated(given_product(consumed="12", free="2", price="10"))
+    assert given_adjustment(computation_of([usage])).amount == 0
+
+
+def taxed(subtotal: int, *taxes: Tax) -> tuple[tuple[int, ...], int]:
+    line = given_adjustment(msgspec.structs.replace(TWO, amount=TWO.amount + subtotal))
+    rated = rate(given_cycle(adjustments=(line,), taxes=taxes))
+    assert rated.subtotal_amount == subtotal
+    return tuple(tax.amount for tax in rated.tax_lines), rated.tax_amount
+
+
+@pytest.mark.parametrize(
+    ("subtotal", "percent", "included", "amount"),
+    [
+        (0, "19", False, 0),
+        (1000, "0", False, 0),
+        (1000, "19", False, 190),
+        (1000, "100", True, 500),
+        # Half a minor unit, away from zero on both sides.
+        (50, "19", False, 10),
+        (-50, "19", False, -10),
+        (50, "18.9999", False, 9),
+        (1190, "19", True, 190),
+        (-1190, "19", True, -190),
+        (3, "20", True, 1),
+        (10**12, "7.7", False, 77 * 10**9),
+    ],
+)
+def test_a_tax_is_rounded_once_on_the_subtotal(subtotal: int, percent: str, included: bool, amount: int) -> None:
+    tax = Tax(name="VAT", percent=Decimal(percent), included=included)
+    assert taxed(subtotal, tax) == ((amount,), 0 if included else amount)
+
+
+def test_taxes_are_listed_and_only_those_on_top_are_added() -> None:
+    state = Tax(name="State", percent=Decimal("6.250"), included=False)
+    county = Tax(name="County", percent=Decimal("1.5"), included=False)
+    contained = Tax(name="VAT", percent=Decimal("10"), included=True)
+    assert taxed(1100, state, county, contained) == ((69, 17, 100), 86)
+    rated = rate(given_cycle(taxes=(state,)))
+    assert rated.tax_lines == (TaxLine(name="State", percent="6.25", amount=0, included=False),)
+
+
+@given(st.integers(-(10**12), 10**12), st.decimals(min_value=0, max_value=100, places=4), st.booleans())
+def test_a_tax_is_what_exact_fractions_say(subtotal: int, percent: Decimal, included: bool) -> None:
+    ((amount,), _) = taxed(subtotal, Tax(name="VAT", percent=percent, included=included))
+    exact = Fraction(subtotal) * Fraction(percent) / (100 + Fraction(percent) if included else 100)
+    assert abs(amount - exact) <= Fraction(1, 2)
+    assert abs(amount) >= abs(exact) or abs(amount - exact) < Fraction(1, 2)
 
 
 def test_people_read_the_price_in_major_units() -> None:

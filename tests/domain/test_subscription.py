@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from domain.cycle import Anchor, Interval, Unit
 from domain.errors import Conflict
-from domain.price import UNTIL_CANCELLED
-from domain.subscription import Item, Status, Subscription
-
-MONTHLY = Interval(count=1, unit=Unit.Month)
-
-
-def subscribed(
-    anchor: Anchor, *, interval: Interval = MONTHLY, period: Interval = UNTIL_CANCELLED, at: datetime
-) -> Subscription:
-    return Subscription.create(
-        "sub_1",
-        customer_id="ada",
-        items=(Item("pdt_1", 1),),
-        currency="USD",
-        interval=interval,
-        period=period,
-        anchor=anchor,
-        billing="",
-        metadata="{}",
-        at=at,
-    )
-
-
-def day(month: int, of: int = 1, hour: int = 0) -> datetime:
-    return datetime(2026, month, of, hour, tzinfo=UTC)
-
-
-def starts(subscription: Subscription) -> list[datetime]:
-    return [cycle.start for cycle in subscription.cycles]
+from domain.price import FeeRule
+from domain.subscription import Subscription
+from domain.subscription_events import Status
+from tests.domain.subscribed import MONTHLY, day, replayed, starts, subscribed
 
 
 def test_an_anchor_in_the_past_opens_every_cycle_since() -> None:
@@ -143,31 +115,13 @@ def test_a_cycle_closes_once_and_only_after_its_end() -> None:
     assert subscription.earliest_unclosed() == subscription.cycles[1]
 
 
-@given(
-    st.dates(date(2020, 1, 1), date(2026, 1, 1)),
-    st.sampled_from(list(Unit)),
-    st.integers(1, 5),
-    st.lists(st.sampled_from(["UTC", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"]), min_size=1, max_size=6),
-)
-def test_cycles_tile_whatever_becomes_of_the_time_zone(anchor: date, unit: Unit, count: int, zones: list[str]) -> None:
-    subscription = subscribed(Anchor(date=anchor), interval=Interval(count=count, unit=unit), at=day(1))
-    for month, zone in enumerate(zones, start=1):
-        subscription.advance(zone, day(month, 15))
-    for before, after in pairwise(subscription.cycles):
-        assert before.end == after.start
-    assert all(cycle.start < cycle.end for cycle in subscription.cycles)
-
-
 def test_the_stream_replays_to_the_same_subscription() -> None:
     subscription = subscribed(Anchor(date=date(2026, 1, 1)), at=day(1))
     subscription.advance("UTC", day(3))
     subscription.close_cycle(subscription.cycles[0], "inv_1", day(3))
     subscription.cancel(day(3, 5))
-    replayed = None
-    for event in subscription.collect_events():
-        replayed = event.mutate(replayed)
-    assert isinstance(replayed, Subscription)
-    assert (replayed.cycles, replayed.status) == (subscription.cycles, subscription.status)
+    again = replayed(subscription)
+    assert (again.cycles, again.status) == (subscription.cycles, subscription.status)
 
 
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
@@ -200,3 +154,43 @@ def test_cancelled_before_it_starts_nothing_is_billed() -> None:
     subscription.advance("UTC", day(6))
     assert subscription.cycles == []
     assert (subscription.status, subscription.ended_at) == (Status.cancelled, day(5))
+
+
+def test_a_voided_invoice_makes_its_cycle_the_next_to_bill_and_late_usage_is_settled_anew() -> None:
+    subscription = subscribed(at=day(1))
+    subscription.advance("UTC", day(4))
+    for number, cycle in enumerate(subscription.cycles[:3]):
+        subscription.close_cycle(cycle, f"inv_{number}", day(4), settled_position=10 + number)
+    assert subscription.settled_position == 12
+    subscription.reopen("inv_1", day(4))
+    reopened = subscription.earliest_unclosed()
+    assert reopened is not None
+    assert (reopened.start, reopened.invoice_id, reopened.replaces) == (day(2), None, "inv_1")
+    assert subscription.settled_position == 0
+    subscription.close_cycle(reopened, "inv_9", day(4), settled_position=20)
+    assert (subscription.cycles[1].invoice_id, subscription.cycles[1].replaces) == ("inv_9", "inv_1")
+    assert replayed(subscription).cycles == subscription.cycles
+
+
+def test_an_invoice_of_corrections_alone_reopens_no_cycle() -> None:
+    subscription = subscribed(at=day(1))
+    subscription.advance("UTC", day(1))
+    subscription.settle_late_usage(7, day(1))
+    subscription.settle_late_usage(5, day(1))
+    assert subscription.settled_position == 7
+    before = list(subscription.cycles)
+    subscription.reopen("inv_none", day(1))
+    assert (subscription.cycles, subscription.settled_position) == (before, 0)
+
+
+def test_an_event_of_the_first_form_means_what_it_meant() -> None:
+    subscription = subscribed(at=day(1))
+    subscription.advance("UTC", day(1))
+    (created, opened) = subscription.collect_events()
+    state: dict[str, object] = {"start": opened.start}
+    Subscription.CycleOpened.upcast_v1_v2(state)
+    assert (state["planned_start"], state["fee"], state["trial"]) == (day(1), FeeRule.shared, False)
+    again = created.mutate(None)
+    structless = vars(opened) | {"items": ()}
+    again = Subscription.CycleOpened(**structless).mutate(again)
+    assert again.cycles == subscription.cycles
