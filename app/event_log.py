@@ -1,4 +1,4 @@
-"""Appending to a tenant's log: usage events in bulk, and the events of aggregates. Reading is in projections."""
+"""Appending to a tenant's log: usage events, retractions, and the events of aggregates. Reading is in projections."""
 
 from __future__ import annotations
 
@@ -230,6 +230,21 @@ async def append_domain(
         )
     except asyncpg.UniqueViolationError as error:
         raise IntegrityError(error) from error
+    assert sealed is not None
+    return stored_commit(tenant_id, sealed).commit
+
+
+async def append_retraction(
+    database: Database, tenant_id: str, event_ids: Sequence[str], reason: str, now: datetime, origin: bytes
+) -> Commit:
+    """Retract events as one commit, in the transaction of the caller. Their own rows stay as they are.
+
+    The caller holds the head and knows that each id is in the log and is not retracted: the database refuses others.
+    """
+    root = chain.root_of(chain.canonical_retraction(event_id, reason) for event_id in event_ids)
+    sealed = await database.fetchrow(
+        SQL["append_retraction"], tenant_id, new_batch(), list(event_ids), reason, root, now, origin
+    )
     assert sealed is not None
     return stored_commit(tenant_id, sealed).commit
 

@@ -14,13 +14,15 @@ import msgspec
 
 from domain import instant
 from domain.aggregate import Fact, Root
+from domain.credit_account import CreditAccount
 from domain.customer import Customer
-from domain.cycle import boundary
+from domain.entitlement import Entitlement
 from domain.invoice import Invoice, InvoiceNumbers
 from domain.meter import Meter
 from domain.product import Product
 from domain.subscription import Status, Subscription
 from domain.tenant import Tenant
+from domain.wallet import Wallet
 from projections.database import Database
 from projections.statements import load
 
@@ -46,12 +48,23 @@ async def record(database: Database, tenant_id: str, aggregate: Root, placed: Pl
             await _put(database, "put_subscription", tenant_id, aggregate, *_subscription(aggregate))
         case Invoice():
             await _put(database, "put_invoice", tenant_id, aggregate, *_invoice(aggregate, placed))
+        case Entitlement():
+            await _put(database, "put_credit_entitlement", tenant_id, aggregate, *_entitlement(aggregate))
+        case CreditAccount():
+            await database.execute(SQL["put_credit_account"], tenant_id, *_credit_account(aggregate))
+        case Wallet():
+            await database.execute(SQL["put_wallet"], tenant_id, *_wallet(aggregate))
         case Tenant():
-            await database.execute(SQL["put_tenant"], tenant_id, _json(aggregate.settings))
+            await database.execute(SQL["put_tenant"], tenant_id, _json(aggregate.settings), aggregate.test_clock)
         case InvoiceNumbers():
             pass  # The invoices hold their numbers.
         case _:
             raise TypeError(f"no read model knows the aggregate {aggregate.TOPIC}")
+
+
+async def move_clock(database: Database, tenant_id: str, to: datetime) -> None:
+    """Write where a test clock stands, when its event was decided without replaying the tenant."""
+    await database.execute(SQL["move_clock"], tenant_id, to)
 
 
 async def mark(database: Database, tenant_id: str, position: int) -> None:
@@ -118,6 +131,8 @@ def _subscription(subscription: Subscription) -> tuple[Any, ...]:
         subscription.currency,
         _json(subscription.period),
         _json(subscription.interval),
+        _json(subscription.anchor),
+        subscription.trial_days,
         subscription.billing,
         subscription.metadata,
         subscription.status.value,
@@ -125,25 +140,26 @@ def _subscription(subscription: Subscription) -> tuple[Any, ...]:
         subscription.ended_at,
         last.start if last else None,
         last.end if last else None,
-        unclosed.end if unclosed else None,
+        unclosed.billable_at if unclosed else None,
         _advance_at(subscription),
+        subscription.settled_position,
         subscription.created_on,
         subscription.modified_on,
-        _json(subscription.anchor),
+        subscription.paused_at,
+        _json(subscription.scheduled) if subscription.scheduled else None,
+        subscription.scheduled_at if subscription.scheduled else None,
     )
 
 
 def _advance_at(subscription: Subscription) -> datetime | None:
-    """When to look at it again: where the open cycle ends, or where a future one starts.
+    """When to look at it again: where the open cycle ends, where a future one starts, or where a paused one expires.
 
     The customer's time zone is not known here, so a start that lies ahead is taken in the zone where a date begins
     first. Looking some hours early is harmless: it is repeated until the cycle opens.
     """
-    if subscription.status is not Status.active:
-        return None
-    if subscription.cycles:
-        return subscription.cycles[-1].end
-    return boundary(subscription.anchor, subscription.interval, 0, EARLIEST_ZONE)
+    if subscription.status is Status.active:
+        return subscription.next_start(EARLIEST_ZONE)
+    return subscription.life_end(EARLIEST_ZONE) if subscription.status is Status.paused else None
 
 
 def _invoice(invoice: Invoice, placed: Placed) -> tuple[Any, ...]:
@@ -153,12 +169,32 @@ def _invoice(invoice: Invoice, placed: Placed) -> tuple[Any, ...]:
         document.customer_id,
         document.subscription_id,
         instant.parse(document.cycle_start),
+        instant.parse(document.cycle_end),
+        document.type.value,
         invoice.status.value,
         invoice.document,
         invoice.created_on,
         # Missing in what was issued before; the row that is there keeps its own.
         next(iter(_positions(placed, Invoice.Created)), None),
     )
+
+
+def _entitlement(entitlement: Entitlement) -> tuple[Any, ...]:
+    return (
+        entitlement.precision,
+        _json(entitlement.terms),
+        entitlement.deleted,
+        entitlement.created_on,
+        entitlement.modified_on,
+    )
+
+
+def _credit_account(account: CreditAccount) -> tuple[Any, ...]:
+    return account.entitlement_id, account.customer_id, account.created_on, account.modified_on
+
+
+def _wallet(wallet: Wallet) -> tuple[Any, ...]:
+    return wallet.customer_id, wallet.currency, wallet.balance, wallet.created_on, wallet.modified_on
 
 
 def _json(value: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,6 +16,12 @@ from domain.filter import Filter, matches, read_filter
 from projections.database import Row
 
 HOUR = timedelta(hours=1)
+
+HourKey: TypeAlias = tuple[str, str, datetime]
+"""A summary's place: meter, customer and hour."""
+
+Metadata: TypeAlias = Mapping[str, str | bool | Decimal]
+"""An event's metadata, read."""
 
 
 class CountedMeter(msgspec.Struct, frozen=True):
@@ -33,6 +40,10 @@ class CountedMeter(msgspec.Struct, frozen=True):
     def counts_at(self, position: int) -> bool:
         """Whether an event recorded at ``position`` is seen at all."""
         return not any(since < position and (until is None or position <= until) for since, until in self.gaps)
+
+    def counts(self, position: int, metadata: Metadata) -> bool:
+        """Whether it counts an event of its name that was recorded at ``position`` with this metadata."""
+        return self.counts_at(position) and (self.filter is None or matches(self.filter, metadata))
 
     @property
     def needs_metadata(self) -> bool:
@@ -64,17 +75,23 @@ def hour_of(at: datetime) -> datetime:
 
 
 class Fold:
-    """Summaries per meter, customer and hour, distinct values, and events without a usable value."""
+    """Summaries per meter, customer and hour, distinct values, and events without a usable value.
 
-    def __init__(self) -> None:
-        self.summaries: dict[tuple[str, str, datetime], Summary] = {}
+    ``changed`` holds the position of the event of each summary that was added last. With ``only``, what lies outside of
+    these hours is left out.
+    """
+
+    def __init__(self, only: Container[HourKey] | None = None) -> None:
+        self._only = only
+        self.summaries: dict[HourKey, Summary] = {}
+        self.changed: dict[HourKey, int] = {}
         self.distinct: set[tuple[str, str, datetime, bytes]] = set()
         self.unmeasured: list[tuple[str, int, str]] = []
 
     def add(self, meters: Mapping[str, list[CountedMeter]], rows: Iterable[Row]) -> None:
         """Count rows of usage events for the meters of their event name."""
         for row in rows:
-            metadata: Mapping[str, str | bool | Decimal] | None = None
+            metadata: Metadata | None = None
             for meter in meters[row["event_name"]]:
                 if not meter.counts_at(row["position"]):
                     continue
@@ -82,11 +99,12 @@ class Fold:
                     metadata = read_metadata(row["metadata"])
                 self._count(meter, row, metadata or {})
 
-    def _count(self, meter: CountedMeter, row: Row, metadata: Mapping[str, str | bool | Decimal]) -> None:
+    def _count(self, meter: CountedMeter, row: Row, metadata: Metadata) -> None:
         if meter.filter is not None and not matches(meter.filter, metadata):
             return
-        hour = hour_of(row["timestamp"])
-        key = (meter.meter_id, row["customer_id"], hour)
+        key = hour_key(meter, row)
+        if self._only is not None and key not in self._only:
+            return
         summary = summary_of(meter.aggregation, row["timestamp"], row["position"], metadata)
         if summary.unmeasured:
             self.unmeasured.append((meter.meter_id, row["position"], row["event_id"]))
@@ -94,9 +112,15 @@ class Fold:
             self.distinct.add((*key, distinct_digest(meter.aggregation, metadata)))
         before = self.summaries.get(key)
         self.summaries[key] = summary if before is None else combine(before, summary)
+        self.changed[key] = row["position"]
 
 
-def distinct_digest(aggregation: Aggregation, metadata: Mapping[str, str | bool | Decimal]) -> bytes:
+def hour_key(meter: CountedMeter, row: Row) -> HourKey:
+    """Where a usage event counts for a meter."""
+    return (meter.meter_id, row["customer_id"], hour_of(row["timestamp"]))
+
+
+def distinct_digest(aggregation: Aggregation, metadata: Metadata) -> bytes:
     """The name under which a value is kept to count it once: the SHA-256 of its canonical bytes."""
     assert aggregation.key is not None
     return sha256(distinct_key(metadata[aggregation.key])).digest()

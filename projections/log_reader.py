@@ -1,4 +1,4 @@
-"""Reading a tenant's log: its head, its commits, the streams of its aggregates."""
+"""Reading a tenant's log: its head, its commits, its retractions, the streams of its aggregates."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ class StoredCommit(msgspec.Struct, frozen=True):
     batch: Any
 
 
+class Retraction(msgspec.Struct, frozen=True):
+    """An event taken back at ``position``; ``reason`` is empty when none was given."""
+
+    position: int
+    event_id: str
+    reason: str
+
+
 async def head(database: Database, tenant_id: str) -> Head:
     """The tenant's head; ``EMPTY`` before its first commit."""
     row = await database.fetchrow(SQL["head"], tenant_id)
@@ -75,6 +83,14 @@ def stored_commit(tenant_id: str, row: Row) -> StoredCommit:
         digest=row["digest"],
     )
     return StoredCommit(commit, row["batch"])
+
+
+async def retractions_after(
+    database: Database, tenant_id: str, position: int, *, up_to: int, limit: int
+) -> list[Retraction]:
+    """The retractions past ``position``, in order."""
+    rows = await database.fetch(SQL["retractions_after"], tenant_id, position, up_to, limit)
+    return [Retraction(row["position"], row["event_id"], row["reason"]) for row in rows]
 
 
 async def facts_of(

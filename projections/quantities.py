@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import msgspec
 
-from projections.counting import CountedMeter, Fold, by_event_name, counted_meter
-from projections.database import Database
+from domain.chain import Commit
+from domain.event import read_metadata
+from projections.counting import HOUR, CountedMeter, Fold, HourKey, by_event_name, counted_meter, hour_key
+from projections.database import Database, Row
+from projections.late_hours import note_late
 from projections.log_reader import END, commits_after
 from projections.statements import load
 
@@ -19,6 +22,12 @@ PAGE_COMMITS = 50
 
 PAGE_EVENTS = 50_000
 """Events folded in one transaction. A page ends at the commit that passes this, and a commit holds 10,000 at most."""
+
+RETRACTION_WEIGHT = 50
+"""Events that one retraction costs as much time as: its hour is read again. So a page holds about 1,000 of them."""
+
+RECOUNT_EVENTS = 50_000
+"""Events of an hour that are read at once when it is counted again."""
 
 
 class Lagging(msgspec.Struct, frozen=True):
@@ -74,11 +83,12 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
     if end is None:
         return None
     meters = [counted_meter(row) for row in await database.fetch(SQL["meters"], tenant_id)]
-    known = [meter for meter in meters if meter.created_position <= position]
-    new = [meter for meter in meters if position < meter.created_position <= end]
-    await _count(database, tenant_id, known, position, end)
+    page = _Page(database, tenant_id, position, end)
+    await page.count([meter for meter in meters if meter.created_position <= position], position, end)
     # A meter counts what was recorded before it too: it starts with the whole log up to this page.
-    await _count_history(database, tenant_id, new, end)
+    await page.count_history([meter for meter in meters if position < meter.created_position <= end])
+    await page.retract([meter for meter in meters if meter.created_position <= end])
+    await note_late(database, tenant_id, page.changed)
     moved = await database.execute(SQL["advance"], tenant_id, position, end)
     if moved != "UPDATE 1":
         raise RuntimeError(f"the checkpoint of tenant {tenant_id} is not at {position} any more")
@@ -87,29 +97,113 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
 
 async def _page_end(database: Database, tenant_id: str, position: int, until: int) -> int | None:
     commits = await commits_after(database, tenant_id, position, up_to=until, limit=PAGE_COMMITS)
+    weight = 0
     for stored in commits:
-        if stored.commit.last_position - position >= PAGE_EVENTS:
+        weight += _weight(stored.commit)
+        if weight >= PAGE_EVENTS:
             return stored.commit.last_position
     return commits[-1].commit.last_position if commits else None
 
 
-async def _count_history(database: Database, tenant_id: str, meters: Sequence[CountedMeter], end: int) -> None:
-    position: int | None = 0
-    while meters and position is not None and position < end:
-        following = await _page_end(database, tenant_id, position, end)
-        if following is not None:
-            await _count(database, tenant_id, meters, position, following)
-        position = following
+def _weight(commit: Commit) -> int:
+    events = commit.last_position - commit.first_position + 1
+    return events * RETRACTION_WEIGHT if commit.kind == "retraction" else events
 
 
-async def _count(database: Database, tenant_id: str, meters: Sequence[CountedMeter], position: int, end: int) -> None:
-    if not meters:
-        return
-    names = by_event_name(meters)
-    rows = await database.fetch(SQL["usage_of_commits"], tenant_id, position, end, list(names))
-    fold = Fold()
-    fold.add(names, rows)
-    await _write(database, tenant_id, fold)
+class _Page:
+    """The positions ``(position, end]`` at work. Whatever is counted is counted as it stands at ``end``.
+
+    ``changed`` collects the hours that events or retractions changed, with the last such position. What a meter counts
+    from before it was declared changes nothing: no price could name the meter then.
+    """
+
+    def __init__(self, database: Database, tenant_id: str, position: int, end: int) -> None:
+        self._database = database
+        self._tenant_id = tenant_id
+        self._position = position
+        self._end = end
+        self.changed: dict[HourKey, int] = {}
+
+    async def count(self, meters: Sequence[CountedMeter], after: int, up_to: int) -> None:
+        """Fold the events of ``(after, up_to]``, but for those that are retracted by the page's end."""
+        if not meters:
+            return
+        names = by_event_name(meters)
+        rows = await self._database.fetch(
+            SQL["usage_of_commits"], self._tenant_id, after, up_to, list(names), self._end
+        )
+        fold = Fold()
+        fold.add(names, rows)
+        await _write(self._database, self._tenant_id, fold)
+        created = {meter.meter_id: meter.created_position for meter in meters}
+        for key, changed in fold.changed.items():
+            if changed > created[key[0]]:
+                self._note(key, changed)
+
+    async def count_history(self, meters: Sequence[CountedMeter]) -> None:
+        """Fold the whole log up to the page's end."""
+        position: int | None = 0
+        while meters and position is not None and position < self._end:
+            following = await _page_end(self._database, self._tenant_id, position, self._end)
+            if following is not None:
+                await self.count(meters, position, following)
+            position = following
+
+    async def retract(self, meters: Sequence[CountedMeter]) -> None:
+        """Take out what was counted before this page and is retracted in it. Its hours are counted again."""
+        rows = await self._database.fetch(SQL["retracted_events"], self._tenant_id, self._position, self._end)
+        names, touched, places = by_event_name(meters), set[HourKey](), list[tuple[str, int]]()
+        for row in rows:
+            for meter in self._counting(names.get(row["event_name"], []), row):
+                key = hour_key(meter, row)
+                self._note(key, row["retracted_position"])
+                if row["position"] <= self._position:
+                    touched.add(key)
+                    places.append((meter.meter_id, row["position"]))
+        if touched:
+            await self._recount(names, touched)
+            await self._database.execute(SQL["drop_unmeasured"], self._tenant_id, *_columns(places))
+
+    def _counting(self, meters: Sequence[CountedMeter], row: Row) -> list[CountedMeter]:
+        """The meters that counted the event until it was retracted."""
+        metadata = read_metadata(row["metadata"])
+        return [
+            meter
+            for meter in meters
+            if meter.created_position < row["retracted_position"] and meter.counts(row["position"], metadata)
+        ]
+
+    async def _recount(self, names: dict[str, list[CountedMeter]], touched: set[HourKey]) -> None:
+        fold = Fold(only=touched)
+        for customer_id, hour in sorted({(customer_id, hour) for _, customer_id, hour in touched}):
+            since, after = hour, 0
+            while True:
+                rows = await self._database.fetch(
+                    SQL["standing_usage"],
+                    self._tenant_id,
+                    customer_id,
+                    since,
+                    hour + HOUR,
+                    list(names),
+                    self._end,
+                    after,
+                    RECOUNT_EVENTS,
+                )
+                fold.add(names, rows)
+                if len(rows) < RECOUNT_EVENTS:
+                    break
+                since, after = rows[-1]["timestamp"], rows[-1]["position"]
+        keys = _columns(touched)
+        await self._database.execute(SQL["drop_hours"], self._tenant_id, *keys)
+        await self._database.execute(SQL["drop_distinct"], self._tenant_id, *keys)
+        await _write(self._database, self._tenant_id, fold)
+
+    def _note(self, key: HourKey, position: int) -> None:
+        self.changed[key] = max(position, self.changed.get(key, 0))
+
+
+def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _write(database: Database, tenant_id: str, fold: Fold) -> None:
@@ -132,8 +226,6 @@ async def _write(database: Database, tenant_id: str, fold: Fold) -> None:
             [at.value if at else None for at in last],
         )
     if fold.distinct:
-        columns = [list(column) for column in zip(*fold.distinct, strict=True)]
-        await database.execute(SQL["add_distinct"], tenant_id, *columns)
+        await database.execute(SQL["add_distinct"], tenant_id, *_columns(fold.distinct))
     if fold.unmeasured:
-        columns = [list(column) for column in zip(*fold.unmeasured, strict=True)]
-        await database.execute(SQL["add_unmeasured"], tenant_id, *columns)
+        await database.execute(SQL["add_unmeasured"], tenant_id, *_columns(fold.unmeasured))

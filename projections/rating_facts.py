@@ -2,52 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
-from domain.aggregate import Fact
+import msgspec
+
 from domain.meter import Meter
+from domain.plan import Item, OpenedCycle
+from domain.price import FeeRule, MeterPrice, Price
 from domain.product import Product
-from domain.rating import CycleFacts, MeterUsage, RatedProduct
-from domain.subscription import OpenedCycle, Subscription
+from domain.rating import ZERO, CountedOverage, CycleFacts, Line, MeterUsage, RatedProduct, Tax
+from domain.subscription import Subscription
+from domain.tenant import Tenant
+from projections.aggregates import Aggregates
 from projections.counting import CountedMeter, counted_meter
 from projections.database import Database, Row
-from projections.log_reader import AnyRoot, facts_of, fold
 from projections.quantities import SQL
 from projections.usage import Question, measure
 
+MeterKey = tuple[str, str]
+"""A line of a cycle: product id and meter id."""
+
+
+class LineCredits(msgspec.Struct, frozen=True):
+    """The credits that a line draws, and what counts as overage beyond them."""
+
+    credits: Decimal
+    overage: CountedOverage | None
+
+
+class PricedLine(msgspec.Struct, frozen=True):
+    """One meter of one product of a cycle. ``index`` is its place among the cycle's lines."""
+
+    index: int
+    item: Item
+    price: MeterPrice
+
+    @property
+    def key(self) -> MeterKey:
+        """What names the line inside its cycle."""
+        return self.item.product_id, self.price.meter_id
+
+
+async def prices_of(known: Aggregates, cycle: OpenedCycle, position: int) -> list[tuple[Item, Price]]:
+    """The products of a cycle with the price versions in force at its start, as known at ``position``."""
+    found: list[tuple[Item, Price]] = []
+    for item in cycle.items:
+        product = await known.at_position(Product, item.product_id, position)
+        found.append((item, product.price_at(cycle.start)))
+    return found
+
+
+def meter_lines(prices: Sequence[tuple[Item, Price]]) -> Iterator[PricedLine]:
+    """The meter lines of a cycle, in the order in which they are rated."""
+    index = 0
+    for item, price in prices:
+        for meter_price in price.meters:
+            yield PricedLine(index, item, meter_price)
+            index += 1
+
 
 async def cycle_facts(
-    database: Database, tenant_id: str, subscription: Subscription, cycle: OpenedCycle, position: int
+    known: Aggregates,
+    subscription: Subscription,
+    cycle: OpenedCycle,
+    settled: Mapping[MeterKey, LineCredits],
+    adjustments: Sequence[Line] = (),
 ) -> CycleFacts:
-    """The facts of one cycle as known at ``position``, which the quantities have to be at.
+    """The facts of one cycle as known at the position, which the quantities have to be at.
 
     Products and prices come from their streams up to that position, so what is recorded later changes nothing. Their
     texts are those of the cycle's end, so that closing late gives the same lines as closing on time.
     """
-    meters = await counted_meters(database, tenant_id)
+    return await _facts(known, subscription, cycle, settled, known.position, None, adjustments)
+
+
+async def corrected_facts(
+    known: Aggregates,
+    subscription: Subscription,
+    cycle: OpenedCycle,
+    settled: Mapping[MeterKey, LineCredits],
+    priced_at: int,
+    only: Collection[MeterKey],
+) -> CycleFacts:
+    """A closed cycle's facts with the quantities of now, for some of its lines.
+
+    Its price versions are those known at ``priced_at``, the position of its invoice.
+    """
+    return await _facts(known, subscription, cycle, settled, priced_at, only, ())
+
+
+async def _facts(
+    known: Aggregates,
+    subscription: Subscription,
+    cycle: OpenedCycle,
+    settled: Mapping[MeterKey, LineCredits],
+    priced_at: int,
+    only: Collection[MeterKey] | None,
+    adjustments: Sequence[Line],
+) -> CycleFacts:
+    meters = await counted_meters(known.database, known.tenant_id)
     products: list[RatedProduct] = []
-    for item in subscription.items:
-        facts = await facts_of(database, tenant_id, Product.stream(item.product_id), up_to=position)
-        price = known(fold(Product, facts)).price_at(cycle.start)
-        usage: list[MeterUsage] = []
-        for meter_price in price.meters:
-            question = Question(tenant_id, meters[meter_price.meter_id], subscription.customer_id, position)
-            (measured,) = await measure(database, question, [cycle.start, cycle.end])
-            stream = Meter.stream(meter_price.meter_id)
-            meter = at_instant(Meter, await facts_of(database, tenant_id, stream, up_to=position), cycle.end)
-            usage.append(
-                MeterUsage(
-                    name=meter.name,
-                    measurement_unit=meter.measurement_unit,
-                    price=meter_price,
-                    consumed=measured.quantity(meter.aggregation),
-                )
+    for item, price in await prices_of(known, cycle, priced_at):
+        wanted = [meter for meter in price.meters if only is None or (item.product_id, meter.meter_id) in only]
+        usage = [
+            await _usage(
+                known,
+                subscription,
+                cycle,
+                meters[meter.meter_id],
+                meter,
+                settled.get((item.product_id, meter.meter_id)),
             )
+            for meter in wanted
+        ]
+        named = await known.at_instant(Product, item.product_id, cycle.end)
         products.append(
             RatedProduct(
                 product_id=item.product_id,
-                name=at_instant(Product, facts, cycle.end).name,
+                name=named.name,
                 quantity=item.quantity,
                 price=price,
                 usage=tuple(usage),
@@ -57,23 +131,58 @@ async def cycle_facts(
         currency=subscription.currency,
         start=cycle.start,
         end=cycle.end,
+        planned_start=cycle.planned_start,
         planned_end=cycle.planned_end,
+        fee=cycle.fee,
+        trial=cycle.trial,
         products=tuple(products),
+        adjustments=tuple(adjustments),
+        taxes=await _taxes(known, cycle.end, any(product.price.tax_inclusive for product in products)),
     )
 
 
-def at_instant(kind: type[AnyRoot], facts: Sequence[Fact], at: datetime) -> AnyRoot:
-    """The aggregate as recorded by ``at``; as it began, when it was recorded later only.
+async def only_adjustments(known: Aggregates, subscription: Subscription, lines: Sequence[Line]) -> CycleFacts:
+    """The facts of a document that only corrects closed cycles. It has no span of its own; taxes are those of now."""
+    return CycleFacts(
+        currency=subscription.currency,
+        start=known.now,
+        end=known.now,
+        planned_start=known.now,
+        planned_end=known.now,
+        fee=FeeRule.waived,
+        trial=False,
+        products=(),
+        adjustments=tuple(lines),
+        taxes=await _taxes(known, known.now, False),
+    )
 
-    Recording times never decrease, so this is a prefix of the stream.
-    """
-    return known(fold(kind, [fact for fact in facts if fact.originator_version == 1 or fact.timestamp <= at]))
+
+async def _taxes(known: Aggregates, at: datetime, included: bool) -> tuple[Tax, ...]:
+    """The tenant's tax lines as set at an instant; prices that are stated with tax contain them all."""
+    tenant = await known.at_instant(Tenant, known.tenant_id, at)
+    taxes = () if tenant.settings.tax_lines is msgspec.UNSET else tenant.settings.tax_lines
+    return tuple(msgspec.structs.replace(tax, included=True) if included else tax for tax in taxes)
 
 
-def known(found: AnyRoot | None) -> AnyRoot:
-    """What a subscription refers to was recorded before it; its absence is a defect."""
-    assert found is not None, "the log lacks the stream of something that it refers to"
-    return found
+async def _usage(
+    known: Aggregates,
+    subscription: Subscription,
+    cycle: OpenedCycle,
+    counted: CountedMeter,
+    price: MeterPrice,
+    settled: LineCredits | None,
+) -> MeterUsage:
+    question = Question(known.tenant_id, counted, subscription.customer_id, known.counted)
+    (measured,) = await measure(known.database, question, [cycle.start, cycle.end])
+    meter = await known.at_instant(Meter, price.meter_id, cycle.end)
+    return MeterUsage(
+        name=meter.name,
+        measurement_unit=meter.measurement_unit,
+        price=price,
+        consumed=measured.quantity(meter.aggregation),
+        credits=settled.credits if settled else ZERO,
+        overage=settled.overage if settled else None,
+    )
 
 
 async def counted_meters(database: Database, tenant_id: str) -> dict[str, CountedMeter]:

@@ -29,9 +29,13 @@ TABLES = (
     "customer",
     "subscription",
     "invoice",
+    "credit_entitlement",
+    "credit_account",
+    "wallet",
     "quantity",
     "distinct_value",
     "unmeasured_event",
+    "late_hour",
     "progress",
 )
 """Every read model; a rebuild compares them in this order."""

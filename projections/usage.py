@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,8 +12,7 @@ import msgspec
 from domain import number
 from domain.aggregation import EMPTY, Aggregation, Kind, Last, Summary, combine, quantity, summary_of
 from domain.event import read_metadata
-from domain.filter import matches
-from projections.counting import HOUR, CountedMeter, distinct_digest, hour_of
+from projections.counting import HOUR, CountedMeter, Metadata, distinct_digest, hour_of
 from projections.database import Database, Row
 from projections.quantities import SQL
 
@@ -42,9 +41,6 @@ class Measured:
         return quantity(aggregation, self.summary, len(self.distinct))
 
 
-Metadata = Mapping[str, str | bool | Decimal]
-
-
 class Question(msgspec.Struct, frozen=True):
     """Which usage: one meter, one customer (``None`` for all), as known at ``position``."""
 
@@ -61,19 +57,16 @@ async def measure(database: Database, question: Question, edges: Sequence[dateti
     """
     spans = [Measured() for _ in edges[1:]]
     cut = sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)})
-    where = (
-        question.tenant_id,
-        question.meter.meter_id,
-        hour_of(edges[0]),
-        edges[-1],
-        cut,
-        question.customer_id,
-    )
-    for row in await database.fetch(SQL["summaries"], *where):
+    where: list[object] = [question.tenant_id, question.meter.meter_id, hour_of(edges[0]), edges[-1], cut]
+    summaries, distinct = SQL["summaries"], SQL["distinct_hours"]
+    if question.customer_id is not None:
+        summaries, distinct = SQL["summaries_of_customer"], SQL["distinct_hours_of_customer"]
+        where.append(question.customer_id)
+    for row in await database.fetch(summaries, *where):
         span = spans[bisect_right(edges, row["hour"]) - 1]
         span.summary = combine(span.summary, stored_summary(row))
     if question.meter.aggregation.type is Kind.unique:
-        for row in await database.fetch(SQL["distinct_hours"], *where):
+        for row in await database.fetch(distinct, *where):
             spans[bisect_right(edges, row["hour"]) - 1].distinct.add(row["digest"])
     if cut:
         await _measure_cut_hours(database, question, edges, spans, cut)
@@ -158,6 +151,6 @@ async def _events(
     found: list[tuple[Row, Metadata]] = []
     for row in rows:
         metadata = read_metadata(row["metadata"])
-        if meter.counts_at(row["position"]) and (meter.filter is None or matches(meter.filter, metadata)):
+        if meter.counts(row["position"], metadata):
             found.append((row, metadata))
     return found

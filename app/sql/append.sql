@@ -1,4 +1,4 @@
--- Appending to the log. The functions are in migrations/0001_log.sql.
+-- Appending to the log. The functions are in migrations/0001_log.sql and 0003_retraction.sql.
 
 -- name: lock_head
 select position, digest, recorded_at from log.lock_head($1);
@@ -8,6 +8,17 @@ select * from log.append_usage($1, $2, $3, $4, $5, $6);
 
 -- name: append_domain
 select * from log.append_domain($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: append_retraction
+select * from log.append_retraction($1, $2, $3, $4, $5, $6, $7);
+
+-- name: retractable
+-- Those of the ids that the tenant's log holds, and whether each is retracted already. A key alone is no event.
+select k.event_id,
+       exists (select from log.retraction r where r.tenant_id = k.tenant_id and r.event_id = k.event_id) as retracted
+  from log.event_key k
+  join log.commit c on c.tenant_id = k.tenant_id and c.batch = k.batch
+ where k.tenant_id = $1 and k.event_id = any($2::text[]) and c.first_position + k.ordinal <= c.last_position;
 
 -- name: stored_events
 -- The stored originals of ids that a newcomer uses again.

@@ -1,8 +1,11 @@
 -- The read models of the aggregates: one row each, written from the aggregate as it now stands.
 
 -- name: put_tenant
-insert into tenant (tenant_id, settings) values ($1, $2)
-on conflict (tenant_id) do update set settings = excluded.settings;
+insert into tenant (tenant_id, settings, test_clock) values ($1, $2, $3)
+on conflict (tenant_id) do update set settings = excluded.settings, test_clock = excluded.test_clock;
+
+-- name: move_clock
+update tenant set test_clock = $2 where tenant_id = $1;
 
 -- name: put_meter
 insert into meter (
@@ -38,21 +41,43 @@ on conflict (tenant_id, customer_id) do update set
 
 -- name: put_subscription
 insert into subscription (
-  tenant_id, subscription_id, customer_id, items, product_ids, currency, period, payment_interval, billing, metadata,
-  status, cancel_at_next_billing_date, ended_at, cycle_start, cycle_end, due_at, advance_at, created_at, updated_at,
-  anchor)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+  tenant_id, subscription_id, customer_id, items, product_ids, currency, period, payment_interval, anchor, trial_days,
+  billing, metadata, status, cancel_at_next_billing_date, ended_at, cycle_start, cycle_end, due_at, advance_at,
+  settled_position, created_at, updated_at, paused_at, scheduled_plan, scheduled_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 on conflict (tenant_id, subscription_id) do update set
-  billing = excluded.billing, metadata = excluded.metadata, status = excluded.status,
+  items = excluded.items, product_ids = excluded.product_ids, period = excluded.period,
+  payment_interval = excluded.payment_interval, anchor = excluded.anchor, billing = excluded.billing,
+  metadata = excluded.metadata, status = excluded.status,
   cancel_at_next_billing_date = excluded.cancel_at_next_billing_date, ended_at = excluded.ended_at,
   cycle_start = excluded.cycle_start, cycle_end = excluded.cycle_end, due_at = excluded.due_at,
-  advance_at = excluded.advance_at, updated_at = excluded.updated_at;
+  advance_at = excluded.advance_at, settled_position = excluded.settled_position, updated_at = excluded.updated_at,
+  paused_at = excluded.paused_at, scheduled_plan = excluded.scheduled_plan, scheduled_at = excluded.scheduled_at;
 
 -- name: put_invoice
 insert into invoice (
-  tenant_id, invoice_id, number, customer_id, subscription_id, cycle_start, status, document, issued_at, position)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10::bigint, 0))
+  tenant_id, invoice_id, number, customer_id, subscription_id, cycle_start, cycle_end, type, status, document, issued_at,
+  position)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::bigint, 0))
 on conflict (tenant_id, invoice_id) do update set status = excluded.status;
+
+-- name: put_credit_entitlement
+insert into credit_entitlement (
+  tenant_id, credit_entitlement_id, precision_digits, terms, deleted, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (tenant_id, credit_entitlement_id) do update set
+  terms = excluded.terms, deleted = excluded.deleted, updated_at = excluded.updated_at;
+
+-- name: put_credit_account
+insert into credit_account (tenant_id, credit_entitlement_id, customer_id, created_at, updated_at)
+values ($1, $2, $3, $4, $5)
+on conflict (tenant_id, credit_entitlement_id, customer_id) do update set updated_at = excluded.updated_at;
+
+-- name: put_wallet
+insert into wallet (tenant_id, customer_id, currency, balance, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (tenant_id, customer_id, currency) do update set
+  balance = excluded.balance, updated_at = excluded.updated_at;
 
 -- name: mark
 insert into progress (tenant_id, projection, position) values ($1, 'catalog', $2)

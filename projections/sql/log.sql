@@ -23,6 +23,13 @@ select ordinal, event_id, event_name, customer_id, timestamp, metadata
  where tenant_id = $1 and batch = $2
  order by ordinal;
 
+-- name: retractions_after
+select position, event_id, reason
+  from log.retraction
+ where tenant_id = $1 and position > $2 and position <= $3
+ order by position
+ limit $4;
+
 -- name: facts_of_stream
 select originator_id, originator_version, position, kind, state
   from log.domain_event

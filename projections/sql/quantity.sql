@@ -34,13 +34,62 @@ select meter_id, event_name, aggregation, filter, created_position, archived_pos
  order by meter_id;
 
 -- name: usage_of_commits
+-- Without the events that are retracted by $5, the position that everything is counted as of. The sum with 0 keeps the
+-- planner, before it has statistics, from walking all retractions by position for each event instead of asking by key.
 select c.first_position + u.ordinal as position, u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
   from log.commit c
   join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
  where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
    and c.last_position > $2 and c.last_position <= $3
    and u.event_name = any($4::text[])
+   and not exists (
+     select from log.retraction r where r.tenant_id = u.tenant_id and r.event_id = u.event_id and r.position + 0 <= $5)
  order by position;
+
+-- name: retracted_events
+-- The events that were retracted in a span of positions, as they were recorded.
+select r.position as retracted_position, c.first_position + u.ordinal as position, u.event_name, u.customer_id,
+       u.timestamp, u.metadata
+  from log.retraction r
+  join log.event_key k on k.tenant_id = r.tenant_id and k.event_id = r.event_id
+  join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
+  join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
+ where r.tenant_id = $1 and r.position > $2 and r.position <= $3
+ order by retracted_position;
+
+-- name: standing_usage
+-- A customer's events of a span as they stand at $6, a page of them: those past the timestamp $3 and the position $7.
+select c.first_position + u.ordinal as position, u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
+  from log.usage_event u
+ cross join lateral (
+   select c.first_position, c.last_position
+     from log.commit c
+    where c.tenant_id = u.tenant_id and c.batch = u.batch
+   -- Keeps this inside: for the few events of an hour it must never begin with all commits.
+   offset 0) as c
+ where u.tenant_id = $1 and u.customer_id = $2 and u.timestamp >= $3 and u.timestamp < $4
+   and u.event_name = any($5::text[])
+   and c.last_position <= $6 and c.first_position + u.ordinal <= c.last_position
+   and (u.timestamp > $3 or c.first_position + u.ordinal > $7)
+   and not exists (
+     select from log.retraction r where r.tenant_id = u.tenant_id and r.event_id = u.event_id and r.position + 0 <= $6)
+ order by u.timestamp, position
+ limit $8;
+
+-- name: drop_hours
+delete from quantity q
+ using unnest($2::text[], $3::text[], $4::timestamptz[]) as n (meter_id, customer_id, hour)
+ where q.tenant_id = $1 and q.meter_id = n.meter_id and q.customer_id = n.customer_id and q.hour = n.hour;
+
+-- name: drop_distinct
+delete from distinct_value d
+ using unnest($2::text[], $3::text[], $4::timestamptz[]) as n (meter_id, customer_id, hour)
+ where d.tenant_id = $1 and d.meter_id = n.meter_id and d.customer_id = n.customer_id and d.hour = n.hour;
+
+-- name: drop_unmeasured
+delete from unmeasured_event e
+ using unnest($2::text[], $3::bigint[]) as n (meter_id, position)
+ where e.tenant_id = $1 and e.meter_id = n.meter_id and e.position = n.position;
 
 -- name: add
 -- In key order, as every writer of this table does, so that two of them cannot wait for each other in a circle.
@@ -90,14 +139,26 @@ select position, event_id from unmeasured_event
 select customer_id, hour, events, unmeasured, total, low, high, last_timestamp, last_position, last_value
   from quantity
  where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[])
-   and ($6::text is null or customer_id = $6)
+ order by hour;
+
+-- name: summaries_of_customer
+-- A statement of its own: one plan for both would read the rows of all customers to find those of one.
+select customer_id, hour, events, unmeasured, total, low, high, last_timestamp, last_position, last_value
+  from quantity
+ where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[])
+   and customer_id = $6
  order by hour;
 
 -- name: distinct_hours
 select distinct hour, digest
   from distinct_value
+ where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[]);
+
+-- name: distinct_hours_of_customer
+select distinct hour, digest
+  from distinct_value
  where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4 and hour <> all($5::timestamptz[])
-   and ($6::text is null or customer_id = $6);
+   and customer_id = $6;
 
 -- name: customers_of_hours
 select distinct customer_id from quantity where tenant_id = $1 and meter_id = $2 and hour = any($3::timestamptz[]);
@@ -106,10 +167,12 @@ select distinct customer_id from quantity where tenant_id = $1 and meter_id = $2
 select distinct customer_id from quantity where tenant_id = $1 and meter_id = $2 and hour >= $3 and hour < $4;
 
 -- name: usage_between
--- Bounded by the projected position: what is recorded after it is not known yet.
+-- Bounded by the projected position: what is recorded after it is not known yet, nor is what is retracted after it.
 select c.first_position + u.ordinal as position, u.timestamp, u.metadata
   from log.usage_event u
   join log.commit c on c.tenant_id = u.tenant_id and c.batch = u.batch
  where u.tenant_id = $1 and u.customer_id = any($2::text[]) and u.timestamp >= $3 and u.timestamp < $4
    and u.event_name = $5 and c.last_position <= $6 and c.first_position + u.ordinal <= c.last_position
+   and not exists (
+     select from log.retraction r where r.tenant_id = u.tenant_id and r.event_id = u.event_id and r.position + 0 <= $6)
  order by position;

@@ -8,9 +8,11 @@ create table progress (
   primary key (tenant_id, projection)
 );
 
+-- test_clock is the now of a tenant in test mode; without one, time passes by itself.
 create table tenant (
-  tenant_id text not null primary key,
-  settings  text not null
+  tenant_id  text        not null primary key,
+  settings   text        not null,
+  test_clock timestamptz
 );
 
 -- What the log says of archiving is kept as positions: a usage event counts by where it stands, not by when it is folded.
@@ -58,7 +60,7 @@ create table customer (
   primary key (tenant_id, customer_id)
 );
 
--- due_at is the end of the earliest cycle that is not closed, advance_at the instant at which the next one opens.
+-- due_at is when the earliest cycle that is not closed becomes billable, advance_at when the next one opens.
 create table subscription (
   tenant_id                   text        not null,
   subscription_id             text        not null collate "C",
@@ -69,15 +71,20 @@ create table subscription (
   period                      text        not null,
   anchor                      text        not null,
   payment_interval            text        not null,
+  trial_days                  integer     not null,
   billing                     text        not null,
   metadata                    text        not null,
   status                      text        not null,
   cancel_at_next_billing_date boolean     not null,
   ended_at                    timestamptz,
+  paused_at                   timestamptz,
+  scheduled_plan              text,
+  scheduled_at                timestamptz,
   cycle_start                 timestamptz,
   cycle_end                   timestamptz,
   due_at                      timestamptz,
   advance_at                  timestamptz,
+  settled_position            bigint      not null,
   created_at                  timestamptz not null,
   updated_at                  timestamptz not null,
   primary key (tenant_id, subscription_id)
@@ -94,14 +101,52 @@ create table invoice (
   customer_id     text        not null collate "C",
   subscription_id text        not null collate "C",
   cycle_start     timestamptz not null,
+  cycle_end       timestamptz not null,
+  type            text        not null,
   status          text        not null,
   document        text        not null,
   issued_at       timestamptz not null,
   position        bigint      not null,
-  primary key (tenant_id, invoice_id),
-  unique (tenant_id, subscription_id, cycle_start)
+  primary key (tenant_id, invoice_id)
 );
-create index invoice_by_customer on invoice (tenant_id, customer_id);
+-- A cycle has one invoice that stands; voided ones stay beside it, and corrections have documents of their own.
+create unique index invoice_of_cycle on invoice (tenant_id, subscription_id, cycle_start)
+  where type = 'invoice' and status <> 'void';
+create index invoice_by_subscription on invoice (tenant_id, subscription_id);
+create index invoice_by_customer on invoice (tenant_id, customer_id, cycle_end);
+
+-- terms is JSON; the precision stands beside it because it never changes.
+create table credit_entitlement (
+  tenant_id             text        not null,
+  credit_entitlement_id text        not null collate "C",
+  precision_digits      integer     not null,
+  terms                 text        not null,
+  deleted               boolean     not null,
+  created_at            timestamptz not null,
+  updated_at            timestamptz not null,
+  primary key (tenant_id, credit_entitlement_id)
+);
+
+-- Who has an account of which credits. What is in it is computed: it depends on usage that is not in any stream.
+create table credit_account (
+  tenant_id             text        not null,
+  credit_entitlement_id text        not null collate "C",
+  customer_id           text        not null collate "C",
+  created_at            timestamptz not null,
+  updated_at            timestamptz not null,
+  primary key (tenant_id, credit_entitlement_id, customer_id)
+);
+create index credit_account_by_customer on credit_account (tenant_id, customer_id);
+
+create table wallet (
+  tenant_id   text        not null,
+  customer_id text        not null collate "C",
+  currency    text        not null,
+  balance     bigint      not null,
+  created_at  timestamptz not null,
+  updated_at  timestamptz not null,
+  primary key (tenant_id, customer_id, currency)
+);
 
 -- One summary per meter, customer and hour (UTC): every cheap aggregation at once, the meter only picks a column.
 create table quantity (
@@ -138,3 +183,15 @@ create table unmeasured_event (
   event_id  text   not null,
   primary key (tenant_id, meter_id, position)
 );
+
+-- Hours that changed after a cycle reaching into them was closed: the last such position, and when it was recorded.
+create table late_hour (
+  tenant_id   text        not null,
+  customer_id text        not null collate "C",
+  meter_id    text        not null collate "C",
+  hour        timestamptz not null,
+  position    bigint      not null,
+  recorded_at timestamptz not null,
+  primary key (tenant_id, customer_id, meter_id, hour)
+);
+create index late_hour_by_position on late_hour (tenant_id, customer_id, position);

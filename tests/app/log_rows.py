@@ -45,7 +45,7 @@ async def stored(service: Service, tenant_id: str) -> list[tuple[int, Record]]:
 async def rows_of(service: Service, tenant_id: str) -> Counter[str]:
     """How many rows each table of the log holds for the tenant, whether a commit names them or not."""
     counts: Counter[str] = Counter()
-    for table in ("usage_event", "event_key", "commit", "domain_event"):
+    for table in ("usage_event", "event_key", "commit", "domain_event", "retraction"):
         counts[table] = await service.pool.fetchval(
             f"select count(*) from log.{table} where tenant_id = $1",
             tenant_id,

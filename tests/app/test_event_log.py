@@ -183,7 +183,11 @@ async def test_eight_writers_over_overlapping_ids(append: Append, service: Servi
     assert [position for position, _ in rows] == list(range(1, ids + 1))
     assert Counter(row["event_id"] for _, row in rows) == Counter({f"e{number}": 1 for number in range(ids)})
     assert await rows_of(service, tenant_id) == Counter(
-        usage_event=ids, event_key=ids, commit=len([r for r in receipts if r.ingested_count]), domain_event=0
+        usage_event=ids,
+        event_key=ids,
+        commit=len([r for r in receipts if r.ingested_count]),
+        domain_event=0,
+        retraction=0,
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from asyncpg import Connection, Record
 
 from app.database import connect_owner
-from app.event_log import append_usage
+from app.event_log import NO_ORIGIN, append_retraction, append_usage
 from app.http.events import SQL as EVENTS
 from app.identity import new_batch
 from app.service import Caller, Service
@@ -23,7 +23,7 @@ from domain.event import UsageEvent
 from projections.log_reader import head
 from projections.quantities import SQL as QUANTITIES
 
-KEPT_FOR_EVER = ("commit", "usage_event", "event_key", "domain_event")
+KEPT_FOR_EVER = ("commit", "usage_event", "event_key", "domain_event", "retraction")
 """The tables of the log in which no row ever changes."""
 
 LOCK_WAIT = "set local lock_timeout = '5s'"
@@ -39,10 +39,11 @@ async def owner(dsn: str) -> AsyncIterator[Connection[Record]]:
 
 @pytest.fixture
 async def tenant_id(service: Service, caller: Caller) -> str:
-    """A tenant with a domain commit and a usage commit."""
+    """A tenant with a domain commit, a usage commit and a retraction."""
     events = [UsageEvent("a", "api.call", "ada", service.clock(), ""), UsageEvent("b", "api.call", "ada", None, "")]
     async with service.pool.acquire() as connection:
         await append_usage(connection, caller.tenant_id, events, service.clock())
+        await append_retraction(connection, caller.tenant_id, ["b"], "", service.clock(), NO_ORIGIN)
     return caller.tenant_id
 
 
@@ -211,6 +212,9 @@ INSERT_DOMAIN_EVENT = """
 insert into log.domain_event
   values ($1::text, 'meter:' || ($2::uuid), 1, 1000000, 'meter.archived', '\\x7b7d')
 """
+INSERT_RETRACTION = """
+insert into log.retraction values ($1::text, 'a', $2::uuid, 0, 1000000, '')
+"""
 INSERT_HEAD = """
 insert into log.head values ($1::text || ($2::uuid), 1, decode(repeat('11', 32), 'hex'), now())
 """
@@ -222,9 +226,10 @@ insert into log.head values ($1::text || ($2::uuid), 1, decode(repeat('11', 32),
         (SEAL, "grant execute on function log.seal to taximeter_app"),
         (INSERT_COMMIT, "grant insert on log.commit to taximeter_app"),
         (INSERT_DOMAIN_EVENT, "grant insert on log.domain_event to taximeter_app"),
+        (INSERT_RETRACTION, "grant insert on log.retraction to taximeter_app"),
         (INSERT_HEAD, "grant insert on log.head to taximeter_app"),
     ],
-    ids=["seal", "commit", "domain_event", "head"],
+    ids=["seal", "commit", "domain_event", "retraction", "head"],
 )
 async def test_the_service_appends_through_the_functions_alone(
     service: Service, owner: Connection[Record], tenant_id: str, statement: str, grant: str
@@ -291,6 +296,6 @@ async def test_a_sealed_batch_takes_no_more_rows(owner: Connection[Record], tena
         positions = await owner.fetch(EVENTS["events"], tenant_id, None, None, None, 1000, 0)
         assert "forged" not in {row["event_id"] for row in positions}
         end = (await head(owner, tenant_id)).position
-        counted = await owner.fetch(QUANTITIES["usage_of_commits"], tenant_id, 0, end, ["api.call"])
+        counted = await owner.fetch(QUANTITIES["usage_of_commits"], tenant_id, 0, end, ["api.call"], end)
         assert "forged" not in {row["event_id"] for row in counted}
         assert counted

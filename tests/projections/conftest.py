@@ -33,7 +33,8 @@ async def owner(own_dsn: str) -> AsyncIterator[Connection[Record]]:
 
 @pytest.fixture(scope="module")
 def small_pages() -> Iterator[None]:
-    """Pages of two commits, so that a log of some commits has several."""
+    """Pages of two commits, so that a log of some commits has several, and two events at once of an hour."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantities, "PAGE_COMMITS", 2)
+        patch.setattr(quantities, "RECOUNT_EVENTS", 2)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -19,19 +19,26 @@ from app.engine.launcher import Engine
 from app.event_log import append_usage
 from app.service import Caller, Service
 from app.transaction import transaction
+from app.voiding import void_events
+from domain import instant
 from domain.aggregation import read_aggregation
 from domain.event import UsageEvent
 from domain.filter import read_filter, write_filter
+from domain.invoice import Document, Invoice
 from domain.meter import Meter
+from projections.late_hours import late_hours
 from projections.log_reader import END, head
+from projections.quantities import SQL as QUANTITIES
 from projections.quantities import project_page, projected_position
 from projections.rating_facts import counted_meters
 from projections.usage import Question, measure
 from tests.conftest import RULES, MovingClock
-from tests.projections.naive import Answer, NaiveEvent, NaiveMeter, measured
+from tests.projections import naive as plain
+from tests.projections.naive import Answer, NaiveCycle, NaiveEvent, NaiveMeter, known_at, measured
 
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 HOURS = 4
+MICROSECOND = timedelta(microseconds=1)
 CUSTOMERS = ("ada", "bob")
 NAMES = ("call", "job")
 
@@ -67,6 +74,22 @@ class Switch:
     """Archive the meter with this number, or unarchive it when it is archived."""
 
     meter: int
+
+
+@dataclass(frozen=True)
+class Void:
+    """Retract the events with these numbers, and one that nobody sent."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Close:
+    """Invoice a cycle of a customer; its edges are microseconds after the start."""
+
+    customer_id: str
+    since: int
+    until: int
 
 
 @dataclass(frozen=True)
@@ -139,6 +162,8 @@ steps = st.lists(
         st.builds(Commit, st.lists(events, min_size=1, max_size=8).map(tuple)),
         meters,
         st.builds(Switch, st.integers(0, 5)),
+        st.builds(Void, st.lists(st.integers(0, 40), min_size=1, max_size=4).map(tuple)),
+        st.builds(Close, st.sampled_from(CUSTOMERS), offsets, offsets),
         st.just(Project()),
     ),
     min_size=2,
@@ -156,6 +181,8 @@ class History:
     clock: MovingClock = field(default_factory=MovingClock)
     events: list[NaiveEvent] = field(default_factory=list)
     meters: dict[str, NaiveMeter] = field(default_factory=dict)
+    cycles: list[NaiveCycle] = field(default_factory=list)
+    times: dict[int, datetime] = field(default_factory=dict)
 
     @property
     def service(self) -> Service:
@@ -167,6 +194,7 @@ class History:
 
     async def do(self, step: object) -> None:
         """Carry out one step, here and there."""
+        self.clock.advance(seconds=1)
         match step:
             case Commit():
                 await self.record(step)
@@ -174,6 +202,10 @@ class History:
                 await self.declare(step)
             case Switch():
                 await self.switch(step.meter)
+            case Void():
+                await self.void(step)
+            case Close():
+                await self.close(step)
             case Project():
                 await self.project(pages=1)
 
@@ -190,6 +222,43 @@ class History:
             NaiveEvent(position, e.event_name, e.customer_id, e.timestamp or self.clock(), e.metadata)
             for position, e in enumerate(sent, start=first)
         ]
+        self.times |= dict.fromkeys(range(first, receipt.position + 1), self.clock())
+
+    async def void(self, step: Void) -> None:
+        chosen = dict.fromkeys(number % len(self.events) for number in step.numbers) if self.events else {}
+        standing = [number for number in chosen if self.events[number].voided_at is None]
+        ids = [f"e{number}" for number in chosen]
+        answered = await void_events(self.service, self.caller, [*ids, "nobody's"], "")
+        assert (answered.voided_count, answered.not_found) == (len(standing), ["nobody's"])
+        assert answered.already_voided == [f"e{number}" for number in chosen if number not in standing]
+        for position, number in enumerate(standing, start=answered.position - len(standing) + 1):
+            self.events[number] = replace(self.events[number], voided_at=position)
+            self.times[position] = self.clock()
+
+    async def close(self, step: Close) -> None:
+        start, end = (START + timedelta(microseconds=at) for at in sorted((step.since, step.until)))
+        number = len(self.cycles)
+        document = Document(
+            invoice_id=f"inv_{number}",
+            number=str(number),
+            customer_id=step.customer_id,
+            subscription_id=f"sub_{number}",
+            currency="USD",
+            cycle_start=instant.text(start),
+            cycle_end=instant.text(end),
+            lines=(),
+            subtotal_amount=0,
+            wallet_amount=0,
+            tax_amount=0,
+            total_amount=0,
+            position=0,
+            digest="",
+            issued_at=instant.text(self.clock()),
+        )
+        async with transaction(self.service, self.caller, "cycle.close") as running:
+            running.add(Invoice.issue(f"inv_{number}", document, running.now))
+        position = (await head(self.pool, self.tenant_id)).position
+        self.cycles.append(NaiveCycle(step.customer_id, start, end, position))
 
     async def declare(self, step: NewMeter) -> None:
         meter_id = f"mtr_{len(self.meters)}"
@@ -208,7 +277,8 @@ class History:
                     at=running.now,
                 )
             )
-        self.meters[meter_id] = NaiveMeter(step.event_name, step.kind, step.key, step.filter)
+        position = (await head(self.pool, self.tenant_id)).position
+        self.meters[meter_id] = NaiveMeter(step.event_name, step.kind, step.key, step.filter, position)
 
     async def switch(self, number: int) -> None:
         if not self.meters:
@@ -229,11 +299,13 @@ class History:
                 pages = pages - 1 if await project_page(connection, self.tenant_id) else 0
 
     async def check(self, offsets: list[int]) -> None:
-        """Compare every meter, for each customer and for all, with the plain computation."""
+        """Compare every meter that is projected, for each customer and for all, with the plain computation."""
         instants = [START + timedelta(microseconds=at) for at in offsets]
         position = await projected_position(self.pool, self.tenant_id)
-        counted = await counted_meters(self.pool, self.tenant_id)
+        counted, known = await counted_meters(self.pool, self.tenant_id), known_at(position, self.events)
         for meter_id, naive in self.meters.items():
+            if naive.created_at > position:
+                continue
             for customer_id in (*CUSTOMERS, "nobody", None):
                 question = Question(self.tenant_id, counted[meter_id], customer_id, position)
                 got = [
@@ -244,10 +316,35 @@ class History:
                     )
                     for span in await measure(self.pool, question, instants)
                 ]
-                expected = [
-                    measured(naive, self.events, customer_id, since, until) for since, until in pairwise(instants)
-                ]
+                expected = [measured(naive, known, customer_id, since, until) for since, until in pairwise(instants)]
                 assert got == expected, (meter_id, naive, customer_id)
+
+    async def check_unmeasured(self) -> None:
+        """Compare the list of unmeasured events with the events that stand."""
+        position = await projected_position(self.pool, self.tenant_id)
+        for meter_id, naive in self.meters.items():
+            rows = await self.pool.fetch(QUANTITIES["unmeasured"], self.tenant_id, meter_id, len(self.events), 0)
+            standing = known_at(position, self.events) if naive.created_at <= position else []
+            assert [row["position"] for row in reversed(rows)] == [
+                event.position
+                for event in standing
+                if measured(naive, [event], None, event.timestamp, event.timestamp + MICROSECOND).unmeasured
+            ]
+
+    async def check_late_hours(self) -> None:
+        """Compare the late hours of each customer with the plain computation, as of the projected position."""
+        position = await projected_position(self.pool, self.tenant_id)
+        expected = [
+            (customer_id, meter_id, hour, late, self.times[late])
+            for meter_id, naive in self.meters.items()
+            for (customer_id, hour), late in plain.late_hours(naive, self.events, self.cycles, position).items()
+        ]
+        got = [
+            (customer_id, *late)
+            for customer_id in CUSTOMERS
+            for late in await late_hours(self.pool, self.tenant_id, customer_id, 0, position)
+        ]
+        assert got == sorted(expected)
 
 
 async def grown(pool: Pool[Record], steps: list[object]) -> History:

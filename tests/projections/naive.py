@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -21,13 +21,14 @@ Value = str | bool | Fraction
 
 @dataclass(frozen=True)
 class NaiveEvent:
-    """One recorded event."""
+    """One recorded event; ``voided_at`` is the position of its retraction."""
 
     position: int
     event_name: str
     customer_id: str
     timestamp: datetime
     metadata: str
+    voided_at: int | None = None
 
     def values(self) -> Mapping[str, Value]:
         """The metadata, numbers as fractions."""
@@ -38,12 +39,13 @@ class NaiveEvent:
 
 @dataclass
 class NaiveMeter:
-    """One meter; ``archived_at`` and ``unarchived_at`` are the positions of these events."""
+    """One meter; ``created_at``, ``archived_at`` and ``unarchived_at`` are the positions of these events."""
 
     event_name: str
     kind: str
     key: str | None
     filter: Any
+    created_at: int = 0
     archived_at: list[int] = field(default_factory=list)
     unarchived_at: list[int] = field(default_factory=list)
 
@@ -58,6 +60,48 @@ class NaiveMeter:
         if before and before[-1]:
             return False
         return event.event_name == self.event_name and (self.filter is None or holds(self.filter, event.values()))
+
+
+@dataclass(frozen=True)
+class NaiveCycle:
+    """A cycle that was closed by the invoice at ``position``."""
+
+    customer_id: str
+    start: datetime
+    end: datetime
+    position: int
+
+
+def known_at(position: int, events: Iterable[NaiveEvent]) -> list[NaiveEvent]:
+    """The events that were recorded by ``position`` and were not retracted by then."""
+    return [
+        event
+        for event in events
+        if event.position <= position and (event.voided_at is None or event.voided_at > position)
+    ]
+
+
+def late_hours(
+    meter: NaiveMeter, events: Iterable[NaiveEvent], cycles: Iterable[NaiveCycle], known: int
+) -> dict[tuple[str, datetime], int]:
+    """Customer and hour to the last position by which the hour changed after a cycle that holds some of it was closed.
+
+    Only what is at ``known`` or before it happened, and nothing happened to a meter before it was declared.
+    """
+    late: dict[tuple[str, datetime], int] = {}
+    for event in filter(meter.counts, events):
+        start = event.timestamp - timedelta(
+            minutes=event.timestamp.minute, seconds=event.timestamp.second, microseconds=event.timestamp.microsecond
+        )
+        for changed in (event.position, event.voided_at):
+            if changed is None or not meter.created_at < changed <= known:
+                continue
+            for cycle in cycles:
+                overlaps = cycle.start < start + timedelta(hours=1) and start < cycle.end
+                if cycle.customer_id == event.customer_id and cycle.position < changed and overlaps:
+                    key = (event.customer_id, start)
+                    late[key] = max(changed, late.get(key, 0))
+    return late
 
 
 def number_of(value: Value | None) -> Fraction | None:

@@ -12,11 +12,13 @@ import pytest
 from asyncpg import Connection, Pool, Record
 from hypothesis import given, settings
 
-from projections.log_reader import head
+from projections import quantities
+from projections.log_reader import END, head
 from projections.quantities import catch_up, project_page, projected_position
 from projections.rating_facts import counted_meters
 from projections.usage import Question, measure_groups
 from tests.projections.histories import (
+    HOUR_MICROS,
     LOG,
     START,
     WHOLE,
@@ -24,11 +26,12 @@ from tests.projections.histories import (
     History,
     NewMeter,
     Project,
+    Void,
     edges,
     grown,
     steps,
 )
-from tests.projections.naive import NaiveEvent, NaiveMeter, measured
+from tests.projections.naive import NaiveEvent, NaiveMeter, known_at, measured
 
 pytestmark = pytest.mark.usefixtures("small_pages")
 
@@ -45,6 +48,23 @@ async def test_quantities_equal_the_plain_computation(
     await history.project()
     assert await projected_position(pool, history.tenant_id) == (await head(pool, history.tenant_id)).position
     await history.check(edges)
+    await history.check_unmeasured()
+    await history.check_late_hours()
+
+
+@settings(max_examples=40)
+@given(steps=steps, edges=edges)
+async def test_quantities_are_right_at_every_page(pool: Pool[Record], steps: list[object], edges: list[int]) -> None:
+    """As known at the projected position: what is recorded or retracted after it does not show."""
+    history = await grown(pool, steps)
+    while (before := await projected_position(pool, history.tenant_id)) < (
+        await head(pool, history.tenant_id)
+    ).position:
+        await history.do(Project())
+        assert await projected_position(pool, history.tenant_id) > before
+        await history.check(edges)
+        await history.check_unmeasured()
+        await history.check_late_hours()
 
 
 @settings(max_examples=15)
@@ -67,7 +87,7 @@ def expected_groups(
     history: History, meter: NaiveMeter, since: datetime, until: datetime
 ) -> dict[str | None, Fraction]:
     parts: dict[str | None, list[NaiveEvent]] = {}
-    for event in history.events:
+    for event in known_at(END, history.events):
         if since <= event.timestamp < until and meter.counts(event):
             parts.setdefault(group_of(event), []).append(event)
     return {group: measured(meter, part, None, since, until).quantity for group, part in parts.items()}
@@ -166,3 +186,30 @@ async def test_a_projector_and_a_close_at_once_count_once(pool: Pool[Record]) ->
         first, second, _, _ = await asyncio.gather(close(), close(), history.project(), history.project())
     assert (first, second) == (until, until)
     await history.check(WHOLE)
+
+
+async def test_an_hour_is_counted_again_page_by_page(pool: Pool[Record]) -> None:
+    """Two events at once: pages end between events of one instant, and at the last one."""
+    history = await grown(pool, [NewMeter("call", "sum", "v", None), NewMeter("call", "unique", "v", None)])
+    at = (5, 5, 5, 5, 7, 7, 9, HOUR_MICROS)
+    await history.do(Commit(tuple(("call", "ada", offset, f'{{"v": {number}}}') for number, offset in enumerate(at))))
+    await history.project()
+    for number in range(len(at)):
+        await history.do(Void((number,)))
+        await history.project()
+        await history.check([0, HOUR_MICROS, 2 * HOUR_MICROS])
+    assert await pool.fetchval("select count(*) from quantity where tenant_id = $1", history.tenant_id) == 0
+    assert await pool.fetchval("select count(*) from distinct_value where tenant_id = $1", history.tenant_id) == 0
+
+
+async def test_a_page_ends_when_it_holds_many_retractions(pool: Pool[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them costs an hour that is read again, and a page is one transaction."""
+    history = await grown(pool, LOG)
+    await history.project()
+    for number in range(4):
+        await history.do(Void((number,)))
+    monkeypatch.setattr(quantities, "PAGE_COMMITS", 50)
+    monkeypatch.setattr(quantities, "PAGE_EVENTS", 3 * quantities.RETRACTION_WEIGHT)
+    before = await projected_position(pool, history.tenant_id)
+    await history.do(Project())
+    assert await projected_position(pool, history.tenant_id) == before + 3

@@ -43,6 +43,7 @@ async def test_a_rebuild_gives_the_same_rows(
     position = (await head(pool, history.tenant_id)).position
     assert not position or (history.tenant_id, position, position) in reports
     await history.check(edges)
+    await history.check_late_hours()
     # Life goes on with the new tables.
     await history.record(Commit((("call", "ada", 0, '{"v": 1}'),)))
     await history.project()

@@ -1,0 +1,89 @@
+"""The aggregates of one tenant as known at a position: each replayed once, then held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from domain.aggregate import Fact, Root
+from domain.errors import NotFound
+from projections.database import Database
+from projections.log_reader import facts_of, fold
+
+AnyRoot = TypeVar("AnyRoot", bound=Root)
+
+
+class Aggregates:
+    """What a question or a command sees of one tenant's log: everything up to ``position``.
+
+    Quantities are those counted up to ``counted``, which is earlier where a question must not wait for the projection.
+    ``now`` is the one reading of the tenant's clock. What is decided on a held aggregate is seen by everybody who asks
+    for it here; whether it is recorded is up to who opened this.
+    """
+
+    def __init__(
+        self, database: Database, tenant_id: str, now: datetime, position: int, counted: int | None = None
+    ) -> None:
+        self.database = database
+        self.tenant_id = tenant_id
+        self.now = now
+        self.position = position
+        self.counted = position if counted is None else counted
+        self._held: dict[str, Root] = {}
+        self._facts: dict[str, Sequence[Fact]] = {}
+
+    async def find(self, kind: type[AnyRoot], object_id: str) -> AnyRoot | None:
+        """An aggregate of this tenant, or ``None`` when there is none."""
+        stream = kind.stream(object_id)
+        held = self._held.get(stream)
+        if held is None:
+            held = fold(kind, await self.facts(kind, object_id))
+            if held is None:
+                return None
+            self._held[stream] = held
+        assert isinstance(held, kind)
+        return held
+
+    async def get(self, kind: type[AnyRoot], object_id: str) -> AnyRoot:
+        """As ``find``; raises ``NotFound``."""
+        found = await self.find(kind, object_id)
+        if found is None:
+            raise NotFound(kind.TOPIC, object_id)
+        return found
+
+    def add(self, new: Root) -> None:
+        """Take in an aggregate that has just been made."""
+        self._held[new.id] = new
+
+    def held(self, kind: type[AnyRoot]) -> list[AnyRoot]:
+        """The aggregates of a kind that were asked for or made here."""
+        return [root for root in self._held.values() if isinstance(root, kind)]
+
+    async def facts(self, kind: type[Root], object_id: str) -> Sequence[Fact]:
+        """The recorded events of a stream, in order; without those that are decided and not recorded yet."""
+        stream = kind.stream(object_id)
+        if stream not in self._facts:
+            self._facts[stream] = await facts_of(self.database, self.tenant_id, stream, up_to=self.position)
+        return self._facts[stream]
+
+    async def at_instant(self, kind: type[AnyRoot], object_id: str, at: datetime) -> AnyRoot:
+        """The aggregate as recorded by ``at``; as it began, when it was recorded later only.
+
+        Recording times never decrease, so this is a prefix of the stream.
+        """
+        facts = await self.facts(kind, object_id)
+        return known(fold(kind, [fact for fact in facts if fact.originator_version == 1 or fact.timestamp <= at]))
+
+    async def at_position(self, kind: type[AnyRoot], object_id: str, position: int) -> AnyRoot:
+        """The aggregate as known at an earlier position."""
+        if position >= self.position:
+            return known(await self.find(kind, object_id))
+        stream = kind.stream(object_id)
+        return known(fold(kind, await facts_of(self.database, self.tenant_id, stream, up_to=position)))
+
+
+def known(found: AnyRoot | None) -> AnyRoot:
+    """What something recorded refers to was recorded before it; its absence is a defect."""
+    assert found is not None, "the log lacks the stream of something that it refers to"
+    return found
