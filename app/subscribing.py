@@ -1,23 +1,27 @@
-"""The commands around a subscription: subscribe, change, cancel."""
+"""The commands around a subscription: subscribe, change, pause, resume, cancel."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
 from app.identity import new_id
+from app.opening import open_cycles
 from app.sealing import key_for, seal
 from app.service import Caller, Service
 from app.transaction import Transaction, transaction
 from domain.customer import Customer
 from domain.cycle import Anchor
 from domain.errors import Invalid
+from domain.plan import Item
 from domain.price import Price
 from domain.product import Product
-from domain.subscription import Item, Subscription
+from domain.subscription import Subscription
+from domain.subscription_events import Status
+from projections.aggregates import Aggregates, known
 from projections.statements import load
 
 SQL = load("app.sql", "billing.sql")
@@ -37,6 +41,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     billing_currency: str | None
     anchor_date: date | None
     metadata: str
+    trial_days: int = 0
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change of a subscription; ``None`` leaves it as it is. ``status`` is where it shall go."""
+
+    status: Status | None = None
+    cancel_at_next_billing_date: bool | None = None
+    next_billing_date: datetime | None = None
+    billing: Mapping[str, Any] | None = None
+    metadata: str | None = None
 
 
 async def subscribe(service: Service, caller: Caller, order: Order) -> str:
@@ -44,11 +59,13 @@ async def subscribe(service: Service, caller: Caller, order: Order) -> str:
 
     Raises ``Invalid`` when customer or product is unknown, or the products disagree on currency, cycle or period.
     """
-    if order.anchor_date is not None and not MIN_YEAR <= order.anchor_date.year <= MAX_YEAR:
-        raise Invalid("anchor_date", f"must lie in the years {MIN_YEAR} to {MAX_YEAR}")
+    if order.anchor_date is not None:
+        _check_year(order.anchor_date, "anchor_date")
     subscription_id = new_id("sub")
     async with transaction(service, caller, "subscription.create") as running:
-        price = await _common_price(running, order)
+        price = await price_of(running, order.items)
+        if order.billing_currency not in (None, price.currency):
+            raise Invalid("billing_currency", f"the product is priced in {price.currency}", "CURRENCY_MISMATCH")
         customer = await _customer(running, order)
         customer_id = customer.object_id
         key = await key_for(running.database, running.tenant_id, customer_id)
@@ -63,19 +80,28 @@ async def subscribe(service: Service, caller: Caller, order: Order) -> str:
             anchor=anchor,
             billing=seal(key, customer_id, order.billing),
             metadata=order.metadata,
+            trial_days=order.trial_days,
             at=running.now,
         )
-        subscription.advance(customer.time_zone, running.now)
         running.add(subscription)
+        await open_cycles(running, subscription, running.now)
     return subscription_id
 
 
-async def _common_price(running: Transaction, order: Order) -> Price:
-    """The newest price of the first product; the others have to agree with its currency, cycle and period."""
+def _check_year(day: date, field: str) -> None:
+    if not MIN_YEAR <= day.year <= MAX_YEAR:
+        raise Invalid(field, f"must lie in the years {MIN_YEAR} to {MAX_YEAR}")
+
+
+async def price_of(aggregates: Aggregates, items: Sequence[Item]) -> Price:
+    """The newest price of the first product; the others have to agree with its currency, cycle and period.
+
+    Raises ``Invalid`` when they do not, or a product is unknown or archived.
+    """
     prices: list[Price] = []
-    for index, item in enumerate(order.items):
-        field = "product_id" if len(order.items) == 1 else f"products[{index}].product_id"
-        product = await running.find(Product, item.product_id)
+    for index, item in enumerate(items):
+        field = "product_id" if len(items) == 1 else f"products[{index}].product_id"
+        product = await aggregates.find(Product, item.product_id)
         if product is None:
             raise Invalid(field, f"there is no product '{item.product_id}'", "PRODUCT_NOT_FOUND")
         if product.archived:
@@ -87,8 +113,6 @@ async def _common_price(running: Transaction, order: Order) -> Price:
             raise Invalid("products", "must share one currency", "CURRENCY_MISMATCH")
         if price.cycle != first.cycle or price.subscription_period != first.subscription_period:
             raise Invalid("products", "must share one billing cycle and period", "INTERVAL_MISMATCH")
-    if order.billing_currency not in (None, first.currency):
-        raise Invalid("billing_currency", f"the product is priced in {first.currency}", "CURRENCY_MISMATCH")
     return first
 
 
@@ -122,33 +146,39 @@ async def open_begun_cycles(running: Transaction, customer: Customer) -> None:
     rows = await running.database.fetch(SQL["active_subscriptions"], running.tenant_id, customer.object_id)
     for row in rows:
         subscription = await running.get(Subscription, row["subscription_id"])
-        subscription.advance(customer.time_zone, running.now)
+        await open_cycles(running, subscription, running.now)
 
 
-async def change_subscription(
-    service: Service,
-    caller: Caller,
-    subscription_id: str,
-    *,
-    cancel: bool,
-    cancel_at_next_billing_date: bool | None,
-    billing: Mapping[str, Any] | None,
-    metadata: str | None,
-) -> None:
-    """Cancel now or at the end of the cycle, and change address and notes; all of it or nothing.
+async def change_subscription(service: Service, caller: Caller, subscription_id: str, change: Change) -> None:
+    """Carry out a change; all of it or nothing.
 
-    Raises ``NotFound``, and ``Conflict`` when the subscription has ended.
+    Raises ``NotFound``, ``Invalid``, and ``Conflict`` when the subscription has ended or is paused.
     """
+    if change.next_billing_date is not None:
+        _check_year(change.next_billing_date, "next_billing_date")
     async with transaction(service, caller, "subscription.change") as running:
         subscription = await running.get(Subscription, subscription_id)
-        customer = await running.get(Customer, subscription.customer_id)
-        subscription.advance(customer.time_zone, running.now)
+        customer = known(await running.find(Customer, subscription.customer_id))
+        await open_cycles(running, subscription, running.now)
         sealed = subscription.billing
-        if billing is not None:
+        if change.billing is not None:
             key = await key_for(running.database, running.tenant_id, subscription.customer_id)
-            sealed = seal(key, subscription.customer_id, billing)
-        subscription.change(sealed, subscription.metadata if metadata is None else metadata, running.now)
-        if cancel:
-            subscription.cancel(running.now)
-        elif cancel_at_next_billing_date is not None:
-            subscription.schedule_cancellation(cancel_at_next_billing_date, running.now)
+            sealed = seal(key, subscription.customer_id, change.billing)
+        metadata = subscription.metadata if change.metadata is None else change.metadata
+        subscription.change(sealed, metadata, running.now)
+        _move(subscription, change, customer.time_zone, running.now)
+        await open_cycles(running, subscription, running.now)
+
+
+def _move(subscription: Subscription, change: Change, zone: str, at: datetime) -> None:
+    """What a change does to the subscription's time."""
+    if change.next_billing_date is not None:
+        subscription.move_billing_date(change.next_billing_date, zone, at)
+    if change.status is Status.paused:
+        subscription.pause(zone, at)
+    elif change.status is Status.active:
+        subscription.resume(zone, at)
+    elif change.status is Status.cancelled:
+        subscription.cancel(at)
+    elif change.cancel_at_next_billing_date is not None:
+        subscription.schedule_cancellation(change.cancel_at_next_billing_date, at)

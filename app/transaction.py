@@ -4,80 +4,48 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 
 from app.event_log import append_domain, lock_head
+from app.rules import rules_of, tenant_now
 from app.service import Caller, Service
-from domain.aggregate import Fact, Root
+from domain.aggregate import Fact
 from domain.chain import Commit
-from domain.errors import NotFound
-from domain.tenant import Rules, Tenant, rules_in_force
+from domain.tenant import Rules
 from projections import catalog
+from projections.aggregates import Aggregates
 from projections.database import Database
-from projections.log_reader import Head, aggregate
+from projections.log_reader import Head
 from projections.mapper import to_stored
 
-AnyRoot = TypeVar("AnyRoot", bound=Root)
 
-
-class Transaction:
+class Transaction(Aggregates):
     """A command at work. The head is locked, so what it reads stays true until it commits.
 
-    ``now`` is the command's one reading of the clock, never before the log's last recording.
+    ``now`` is the command's one reading of the tenant's clock, never before the log's last recording.
     """
 
-    def __init__(self, service: Service, database: Database, caller: Caller, head: Head) -> None:
+    def __init__(self, service: Service, database: Database, caller: Caller, head: Head, rules: Rules) -> None:
+        now = max(tenant_now(service, rules), head.recorded_at)
+        super().__init__(database, caller.tenant_id, now, head.position)
         self.service = service
-        self.database = database
         self.caller = caller
         self.head = head
-        self.now: datetime = max(service.clock(), head.recorded_at)
-        self._aggregates: dict[str, Root] = {}
+        self._rules = rules
         self._loose: list[Fact] = []
-
-    @property
-    def tenant_id(self) -> str:
-        """The tenant of the caller: the only one this command sees."""
-        return self.caller.tenant_id
-
-    async def find(self, kind: type[AnyRoot], object_id: str) -> AnyRoot | None:
-        """An aggregate of this tenant, replayed from its stream once per command; ``None`` when there is none."""
-        stream = kind.stream(object_id)
-        held = self._aggregates.get(stream)
-        if held is None:
-            held = await aggregate(self.database, self.tenant_id, kind, object_id)
-            if held is None:
-                return None
-            self._aggregates[stream] = held
-        assert isinstance(held, kind)
-        return held
-
-    async def get(self, kind: type[AnyRoot], object_id: str) -> AnyRoot:
-        """As ``find``; raises ``NotFound``."""
-        found = await self.find(kind, object_id)
-        if found is None:
-            raise NotFound(kind.TOPIC, object_id)
-        return found
-
-    def add(self, new: Root) -> None:
-        """Take in an aggregate that this command made."""
-        self._aggregates[new.id] = new
 
     def add_event(self, fact: Fact) -> None:
         """Take in an event that was decided without replaying its stream."""
         self._loose.append(fact)
 
     async def rules(self) -> Rules:
-        """The settings in force for this tenant."""
-        tenant = await self.find(Tenant, self.tenant_id)
-        return self.service.rules if tenant is None else rules_in_force(tenant.settings, self.service.rules)
+        """The settings in force for this tenant as the command began."""
+        return self._rules
 
     async def append(self, command: str) -> Commit | None:
         """Append what was decided as one commit; nothing was decided, nothing is appended."""
-        changed = {root.id: root.collect_events() for root in self._aggregates.values()}
+        changed = {root.id: root.collect_events() for root in self._held.values()}
         facts: list[Fact] = [fact for events in changed.values() for fact in events if isinstance(fact, Fact)]
         facts += self._loose
         if not facts:
@@ -90,7 +58,7 @@ class Transaction:
         return commit
 
     async def _record(self, placed: Sequence[tuple[int, Fact]]) -> None:
-        for root in self._aggregates.values():
+        for root in self._held.values():
             own = [(position, fact) for position, fact in placed if fact.originator_id == root.id]
             if own:
                 await catalog.record(self.database, self.tenant_id, root, own)
@@ -106,6 +74,7 @@ async def transaction(service: Service, caller: Caller, command: str) -> AsyncIt
     """Run one command. What it decided is durable when the block ends, and gone when the block raises."""
     async with service.pool.acquire() as connection, connection.transaction():
         head = await lock_head(connection, caller.tenant_id)
-        running = Transaction(service, connection, caller, head)
+        rules = await rules_of(connection, service, caller.tenant_id)
+        running = Transaction(service, connection, caller, head, rules)
         yield running
         await running.append(command)

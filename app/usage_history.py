@@ -7,17 +7,18 @@ from datetime import datetime
 
 import msgspec
 
-from app.billing import find_bill, opened_subscription
+from app.billing import opened_subscription
+from app.invoicing import find_bill
+from app.reading_log import reading
+from app.reckoning import reckon
 from app.service import Caller, Service
 from domain import instant, number
 from domain.errors import NotFound
 from domain.price import MeterPrice
 from domain.product import Product
-from domain.rating import Line, LineKind, rate
+from domain.rating import Line, LineKind, computation_of
 from domain.subscription import OpenedCycle, Subscription
-from projections.database import Database
-from projections.log_reader import aggregate
-from projections.rating_facts import cycle_facts, known
+from projections.aggregates import Aggregates
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")
@@ -59,37 +60,25 @@ async def usage_history(
 
     Raises ``NotFound`` for an unknown subscription or meter.
     """
-    async with (
-        service.pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        subscription, position = await opened_subscription(service, connection, caller, subscription_id)
-        if meter_id is not None and not await connection.fetch(SQL["meter"], caller.tenant_id, meter_id):
+    async with reading(service, caller) as aggregates:
+        subscription = await opened_subscription(aggregates, subscription_id)
+        if meter_id is not None and not await aggregates.database.fetch(SQL["meter"], caller.tenant_id, meter_id):
             raise NotFound("meter", meter_id)
         cycles = [
             cycle
             for cycle in reversed(subscription.cycles)
             if (since is None or cycle.end > since) and (until is None or cycle.start <= until)
         ]
-        history = _History(connection, caller.tenant_id, subscription, position, meter_id)
+        history = _History(aggregates, subscription, meter_id)
         return [await history.period(cycle) for cycle in cycles[offset : offset + limit]]
 
 
 class _History:
     """The names of a subscription's meters, and the prices of each of its periods."""
 
-    def __init__(
-        self,
-        database: Database,
-        tenant_id: str,
-        subscription: Subscription,
-        position: int,
-        meter_id: str | None,
-    ) -> None:
-        self._database = database
-        self._tenant_id = tenant_id
+    def __init__(self, aggregates: Aggregates, subscription: Subscription, meter_id: str | None) -> None:
+        self._aggregates = aggregates
         self._subscription = subscription
-        self._position = position
         self._meter_id = meter_id
 
     async def period(self, cycle: OpenedCycle) -> Period:
@@ -97,29 +86,34 @@ class _History:
         lines, position = await self._lines(cycle)
         shown = [line for line in lines if line.kind is LineKind.usage and self._meter_id in (None, line.meter_id)]
         ids = [line.meter_id for line in shown]
-        rows = await self._database.fetch(SQL["meters_by_id"], self._tenant_id, ids)
+        rows = await self._aggregates.database.fetch(SQL["meters_by_id"], self._aggregates.tenant_id, ids)
         names = {row["meter_id"]: row["name"] for row in rows}
         return Period(
             start_date=instant.text(cycle.start),
             end_date=instant.text(cycle.end),
             meters=[
-                self._use(await self._price(cycle, line, position), line, names[str(line.meter_id)]) for line in shown
+                self._use(await self._price(cycle, line, position), line, lines, names[str(line.meter_id)])
+                for line in shown
             ],
         )
 
     async def _lines(self, cycle: OpenedCycle) -> tuple[Sequence[Line], int]:
         """The lines of a cycle and the position that they were computed at."""
         if cycle.invoice_id is not None:
-            document = (await find_bill(self._database, self._tenant_id, cycle.invoice_id)).document
-            return document.lines, document.position
-        facts = await cycle_facts(self._database, self._tenant_id, self._subscription, cycle, self._position)
-        return rate(facts).lines, self._position
+            bill = await find_bill(self._aggregates.database, self._aggregates.tenant_id, cycle.invoice_id)
+            return bill.document.lines, bill.document.position
+        reckoning = await reckon(self._aggregates, self._subscription, cycle)
+        return reckoning.rated.lines, self._aggregates.position
 
     async def _price(self, cycle: OpenedCycle, line: Line, position: int) -> MeterPrice:
-        product = known(await aggregate(self._database, self._tenant_id, Product, line.product_id, up_to=position))
+        product = await self._aggregates.at_position(Product, line.product_id, position)
         return next(meter for meter in product.price_at(cycle.start).meters if meter.meter_id == line.meter_id)
 
-    def _use(self, price: MeterPrice, line: Line, name: str) -> MeterUse:
+    def _use(self, price: MeterPrice, line: Line, lines: Sequence[Line], name: str) -> MeterUse:
+        """One usage line, with what its overage line adds to its price."""
+        computed = computation_of(
+            each for each in lines if (each.product_id, each.meter_id) == (line.product_id, line.meter_id)
+        )
         chargeable = number.plus(number.parse_plain(line.paid_units), number.parse_plain(line.credit_units))
         threshold = price.free_threshold
         return MeterUse(
@@ -130,5 +124,5 @@ class _History:
             free_threshold=threshold if "." in threshold else int(threshold),
             chargeable_units=number.plain(chargeable),
             price_per_unit=line.price_per_unit,
-            total_price=line.amount,
+            total_price=computed.amount,
         )

@@ -24,6 +24,9 @@ select * from product
 -- name: products_by_id
 select * from product where tenant_id = $1 and product_id = any($2::text[]);
 
+-- name: credit_entitlements_by_id
+select * from credit_entitlement where tenant_id = $1 and credit_entitlement_id = any($2::text[]);
+
 -- name: customer
 select * from customer where tenant_id = $1 and customer_id = $2;
 
@@ -52,15 +55,3 @@ select * from subscription
    and ($7::timestamptz is null or created_at <= $7)
  order by created_at desc, subscription_id desc
  limit $8 offset $9;
-
--- name: invoices
-select document, status from invoice
- where tenant_id = $1
-   and ($2::text is null or customer_id = $2)
-   and ($3::text is null or subscription_id = $3)
-   and ($4::text is null or status = $4)
- order by issued_at desc, position desc
- limit $5 offset $6;
-
--- name: settings
-select settings from tenant where tenant_id = $1;

@@ -19,7 +19,7 @@ from app import billing
 from app.database import open_pool
 from app.keys import create_key, system_caller
 from app.service import Caller, Service
-from app.subscribing import change_subscription
+from app.subscribing import Change, change_subscription
 from app.transaction import Transaction, transaction
 from domain.errors import Conflict
 from domain.invoice import Document
@@ -27,6 +27,7 @@ from domain.meter import Meter
 from domain.price import MeterPrice
 from domain.product import Product
 from domain.rating import LineKind
+from domain.subscription_events import Status
 from projections.log_reader import SQL as LOG
 from projections.log_reader import head
 from tests.app.shop import APRIL, MARCH, MAY, MICROSECOND, Shop, price_of
@@ -157,15 +158,7 @@ async def test_cancelling_now_cuts_the_cycle_and_shares_the_fee(shop: Shop, cloc
     subscription_id = await shop.subscribe()
     clock.now = at = datetime(2026, 3, 11, 6, 0, tzinfo=UTC)
     await shop.use(MARCH, MARCH, MARCH, at - MICROSECOND)
-    await change_subscription(
-        shop.service,
-        shop.caller,
-        subscription_id,
-        cancel=True,
-        cancel_at_next_billing_date=None,
-        billing=None,
-        metadata=None,
-    )
+    await change_subscription(shop.service, shop.caller, subscription_id, Change(status=Status.cancelled))
     await shop.use(at, at + MICROSECOND)
     expected = await shop.estimate(subscription_id)
     document = await shop.close(subscription_id)
