@@ -35,12 +35,17 @@ def parser() -> ArgumentParser:
     command("migrate", "bring the database to this program's schema", *settings.DATABASE)
     command("project", "fold the log into the read models until stopped", *settings.DATABASE, *settings.RULES)
     command("rebuild", "make all read models anew from the log", *settings.DATABASE)
-    command("close-due", "close every cycle that is due, once", *settings.DATABASE, *settings.RULES)
+    due = command("close-due", "close every cycle that is due, once", *settings.DATABASE, *settings.RULES)
+    due.add_argument("--json", action="store_true", help="print what was done as JSON")
+    command(
+        "check-ledgers", "prove that every ledger of credits and money adds up", *settings.DATABASE, *settings.RULES
+    )
     key = sub.add_parser("key", help="API keys").add_subparsers(dest="action", required=True, metavar="ACTION")
     create = key.add_parser("create", help="make a key (and its tenant) and show it once")
     add_flags(create, (settings.TENANT, *settings.DATABASE))
     create.add_argument("--scope", default="write", choices=("ingest", "read", "write"), help="what the key may do")
     create.add_argument("--name", default="", help="a label")
+    create.add_argument("--test", action="store_true", help="begin the tenant's test mode: time moves by command only")
     example = sub.add_parser("example", help="examples against a running service")
     flights = example.add_subparsers(dest="action", required=True, metavar="EXAMPLE").add_parser(
         "flights", help="bill every flight that left New York in 2013"
@@ -54,6 +59,7 @@ COMMANDS = {
     "project": commands.project,
     "rebuild": commands.rebuild_read_models,
     "close-due": commands.close_what_is_due,
+    "check-ledgers": commands.check_every_ledger,
     "key": commands.create_api_key,
 }
 

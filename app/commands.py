@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 from rich.progress import Progress
 
 from app import settings
-from app.billing import close_due_everywhere
 from app.clock import system_clock
+from app.close_progress import close_telling
 from app.database import check_schema, connect_owner, migrate, open_pool
 from app.engine.launcher import embedded
 from app.engine.problems import EngineError
 from app.event_log import ensure_partitions
 from app.keys import create_key, system_caller
+from app.ledger_check import check_ledgers
 from app.projecting import run_projector
 from app.scheduling import run_scheduler
 from app.service import Service
@@ -88,7 +91,9 @@ async def create_api_key(flags: Namespace, environment: Environment) -> int:
         await prepare(dsn)
         async with open_service(dsn, settings.rules(flags, environment)) as service:
             tenant_id = settings.value(settings.TENANT, flags, environment)
-            key_id, secret = await create_key(service, system_caller(tenant_id), scope=flags.scope, name=flags.name)
+            key_id, secret = await create_key(
+                service, system_caller(tenant_id), scope=flags.scope, name=flags.name, test_mode=flags.test
+            )
     print(f"tenant:  {tenant_id}\nscope:   {flags.scope}\nkey id:  {key_id}\nAPI key: {secret}   (shown only now)")
     return 0
 
@@ -122,9 +127,20 @@ async def close_what_is_due(flags: Namespace, environment: Environment) -> int:
         database(flags, environment, create=False) as dsn,
         open_service(dsn, settings.rules(flags, environment)) as service,
     ):
-        done = await close_due_everywhere(service)
-    print(f"{done.closed} cycles closed" + (f", {done.failed} failures are in the log" if done.failed else ""))
-    return 1 if done.failed else 0
+        done = await close_telling(service, lambda line: print(line, file=sys.stderr, flush=True))
+    print(msgspec.json.encode(done).decode() if flags.json else done.text())
+    return 1 if done.failures else 0
+
+
+async def check_every_ledger(flags: Namespace, environment: Environment) -> int:
+    """``taximeter check-ledgers``"""
+    async with (
+        database(flags, environment, create=False) as dsn,
+        open_service(dsn, settings.rules(flags, environment)) as service,
+    ):
+        summary = await check_ledgers(service)
+    print(summary.text())
+    return 1 if summary.wrong else 0
 
 
 async def project(flags: Namespace, environment: Environment) -> int:

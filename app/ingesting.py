@@ -9,16 +9,12 @@ import msgspec
 from app.event_log import Receipt, Rejected, append_usage, reject, taken_ids
 from app.ingest.decode import Decoded
 from app.ingest.problem import EventProblem, RejectedEvent
+from app.rules import rules_of, tenant_now
 from app.service import Caller, Service
 from domain import instant
 from domain.event import UsageEvent
-from domain.tenant import Rules, Settings, rules_in_force
-from projections.database import Database
+from domain.tenant import Rules
 from projections.log_reader import head
-from projections.statements import load
-
-SQL = load("app.sql", "catalog.sql")
-
 
 TIMESTAMP_MIN, TIMESTAMP_END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 """Where event times end when the tenant lifts its window. The database driver takes the first and the last instant of
@@ -42,8 +38,8 @@ async def record(
     kept beside the log.
     """
     async with service.pool.acquire() as connection:
-        now = service.clock()
         rules = await rules_of(connection, service, caller.tenant_id)
+        now = tenant_now(service, rules)
         late = [event.event_id for index, event in decoded.events if _outside(index, event, rules, now)]
         taken = await taken_ids(connection, caller.tenant_id, late) if late else frozenset[str]()
         events, rejected = window(decoded, rules, now, taken)
@@ -55,14 +51,6 @@ async def record(
             await reject(connection, caller.tenant_id, kept, now)
             return Receipt(0, 0, [], (await head(connection, caller.tenant_id)).position), problems
         return await append_usage(connection, caller.tenant_id, events, now, kept), problems
-
-
-async def rules_of(database: Database, service: Service, tenant_id: str) -> Rules:
-    """The settings in force for a tenant."""
-    text = await database.fetchval(SQL["settings"], tenant_id)
-    if text is None:
-        return service.rules
-    return rules_in_force(msgspec.json.decode(text, type=Settings), service.rules)
 
 
 def window(

@@ -9,6 +9,7 @@ from hashlib import sha256
 import asyncpg
 
 from app.identity import new_id, new_secret
+from app.rules import set_test_mode
 from app.service import Caller, Service
 from app.transaction import Transaction, transaction
 from domain.errors import Conflict, Invalid
@@ -49,11 +50,18 @@ async def find_caller(service: Service, secret: str, address: str) -> Caller | N
 
 
 async def create_key(
-    service: Service, caller: Caller, *, scope: str, name: str = "", secret: str | None = None
+    service: Service,
+    caller: Caller,
+    *,
+    scope: str,
+    name: str = "",
+    secret: str | None = None,
+    test_mode: bool = False,
 ) -> tuple[str, str]:
     """Make a key for the caller's tenant, and the tenant if it is new. Returns key id and secret.
 
-    Raises ``Invalid`` for a bad tenant id or scope, ``Conflict`` when the secret is in use.
+    Raises ``Invalid`` for a bad tenant id or scope, ``Conflict`` when the secret is in use, or when ``test_mode`` is to
+    begin where usage was recorded.
     """
     if not TENANT_ID.fullmatch(caller.tenant_id):
         raise Invalid("tenant", TENANT_ID_RULE)
@@ -64,6 +72,8 @@ async def create_key(
     secret = secret or new_secret()
     async with transaction(service, caller, "api_key.create") as running:
         key_id = await _create(running, scope, name, secret)
+        if test_mode:
+            await set_test_mode(running, True)
     return key_id, secret
 
 

@@ -76,6 +76,13 @@ async def project_all(service: Service) -> int:
     return pages
 
 
+async def project_most(service: Service, tenant_id: str) -> None:
+    """Bring the quantities close to the log's end before the head is locked, so that it is locked briefly."""
+    async with service.pool.acquire() as connection:
+        while await project_page(connection, tenant_id):
+            pass
+
+
 async def _project_one(database: Database, tenant_id: str) -> bool:
     """One page of one tenant. A page that cannot be folded is a defect of ours: it is told, and the others go on."""
     try:

@@ -10,7 +10,25 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from app.http import customers, events, health, invoices, log, meters, products, subscriptions, tenants, usage
+from app.http import (
+    credit_balances,
+    credit_entitlements,
+    credit_history,
+    customers,
+    events,
+    health,
+    invoice_files,
+    invoices,
+    log,
+    meters,
+    plan_changes,
+    products,
+    subscriptions,
+    tenants,
+    test_clock,
+    usage,
+    wallets,
+)
 from app.http.gate import Gate
 from app.http.openapi import CONFIG, assets_router, finish
 from app.http.problems import HANDLERS
@@ -53,11 +71,18 @@ def build(open_service: OpenService) -> tuple[Litestar, ASGIApp]:
                 products,
                 customers,
                 subscriptions,
+                plan_changes,
                 usage,
                 invoices,
+                invoice_files,
                 tenants,
                 log,
                 health,
+                wallets,
+                test_clock,
+                credit_entitlements,
+                credit_balances,
+                credit_history,
             )
         ]
         + [assets_router()],

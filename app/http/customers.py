@@ -114,11 +114,17 @@ async def answers(database: Database, tenant_id: str, rows: list[Row]) -> list[C
     return [answer(tenant_id, row, keys) for row in rows]
 
 
+async def find_customer(database: Database, tenant_id: str, customer_id: str) -> Row:
+    """The read model's row. Raises ``NotFound``."""
+    row = await database.fetchrow(SQL["customer"], tenant_id, customer_id)
+    if row is None:
+        raise NotFound("customer", customer_id)
+    return row
+
+
 async def _one(service: Serving, tenant_id: str, customer_id: str) -> CustomerAnswer:
     async with service.pool.acquire() as connection:
-        row = await connection.fetchrow(SQL["customer"], tenant_id, customer_id)
-        if row is None:
-            raise NotFound("customer", customer_id)
+        row = await find_customer(connection, tenant_id, customer_id)
         return (await answers(connection, tenant_id, [row]))[0]
 
 

@@ -1,24 +1,37 @@
-"""Usage events: ingest, read, and those that were rejected."""
+"""Usage events: ingest, read, retract, and those that were rejected."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
 from app.http.meters import find_meter
 from app.http.problems import problem
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, Ringing, Serving, page, path_id, raw, read_instant
+from app.http.reading import (
+    PAGE_SIZE,
+    Asked,
+    PageNumber,
+    Ringing,
+    Serving,
+    check_known,
+    members,
+    page,
+    path_id,
+    raw,
+    read_instant,
+)
 from app.ingest.decode import decode_events
 from app.ingest.problem import refusal_status
 from app.ingesting import Refused, problem_members, record
-from app.limits import EVENT_PAGE_SIZE_MAX
+from app.limits import EVENT_PAGE_SIZE_MAX, REASON_MAX_CHARS, VOID_EVENTS_MAX
+from app.voiding import Voided, void_events
 from domain import instant
 from domain.errors import Invalid, NotFound
-from domain.event import read_metadata
+from domain.event import EVENT_ID_MAX_CHARS, read_metadata
 from domain.filter import Filter, matches
 from projections.counting import stored_filter
 from projections.database import Database, Row
@@ -40,8 +53,18 @@ class IngestAnswer(msgspec.Struct):
     errors: list[Any]
 
 
+EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_ID_MAX_CHARS)]
+
+
+class EventsVoid(msgspec.Struct):
+    """Events to take back, by their ids, and why."""
+
+    event_ids: Annotated[list[EventId], msgspec.Meta(min_length=1, max_length=VOID_EVENTS_MAX)]
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_MAX_CHARS)] | None = None
+
+
 class EventAnswer(msgspec.Struct):
-    """A usage event as it was recorded, and its position in the log."""
+    """A usage event as it was recorded, and its position in the log. ``voided_at`` tells when it was retracted."""
 
     event_id: str
     business_id: str
@@ -50,6 +73,7 @@ class EventAnswer(msgspec.Struct):
     timestamp: str
     metadata: Any
     position: int
+    voided_at: str | None
 
 
 class EventList(msgspec.Struct):
@@ -102,7 +126,25 @@ def answer(tenant_id: str, row: Row) -> EventAnswer:
         timestamp=instant.text(row["timestamp"]),
         metadata=raw(row["metadata"] or "{}"),
         position=row["position"],
+        voided_at=instant.text(row["voided_at"]) if row["voided_at"] else None,
     )
+
+
+@post("/events/void", status_code=200, guards=[requires("write")])
+async def void(request: Asked, service: Serving, doorbell: Ringing, data: JSONBody[EventsVoid]) -> Voided:
+    """Retract events by their ids: they no longer count, and their ids stay used.
+
+    The events themselves stay in the log. What was retracted before (`already_voided`) or was never recorded
+    (`not_found`) is named and fails nothing. Closed cycles are corrected on a later invoice.
+    """
+    check_known(members(request), EventsVoid.__struct_fields__)
+    for index, event_id in enumerate(data.event_ids):
+        if "\0" in event_id:
+            raise Invalid(f"event_ids[{index}]", "must not hold a NUL character")
+    try:
+        return await void_events(service, request.auth, data.event_ids, data.reason or "")
+    finally:
+        doorbell.ring()
 
 
 @get("/events", guards=[requires("read")])
@@ -189,6 +231,12 @@ async def get_event_named_ingest(request: Asked, service: Serving) -> EventAnswe
     return await _event(request, service, "ingest")
 
 
+@get("/events/void", guards=[requires("read")], include_in_schema=False)
+async def get_event_named_void(request: Asked, service: Serving) -> EventAnswer:
+    """The one event whose id is also the address of retracting."""
+    return await _event(request, service, "void")
+
+
 @get("/events/rejected", guards=[requires("read")])
 async def list_rejected(
     request: Asked,
@@ -219,7 +267,15 @@ async def list_rejected(
 
 ROUTER = Router(
     "/",
-    route_handlers=[ingest, list_events, list_rejected, get_event, get_event_named_ingest],
+    route_handlers=[
+        ingest,
+        void,
+        list_events,
+        list_rejected,
+        get_event,
+        get_event_named_ingest,
+        get_event_named_void,
+    ],
     tags=["Events"],
     exception_handlers={Refused: refused, EventNameMismatch: mismatch},
 )

@@ -50,6 +50,14 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
         },
         NDJSON: {"two": ("One event per line", "".join(json.dumps(event) + "\n" for event in EVENTS))},
     },
+    ("post", "/events/void"): {
+        JSON: {
+            "two": (
+                "Two events that were sent by mistake",
+                {"event_ids": ["req_8f3a", "req_8f3b"], "reason": "sent by a test run"},
+            )
+        }
+    },
     ("post", "/meters"): {
         JSON: {
             "sum": (
@@ -76,6 +84,34 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
             ),
         }
     },
+    ("post", "/credit-entitlements"): {
+        JSON: {
+            "included": (
+                "Text messages, counted in whole credits; what is left at a cycle's end lapses",
+                {
+                    "name": "SMS credits",
+                    "unit": "credit",
+                    "precision": 0,
+                    "overage_enabled": False,
+                    "rollover_enabled": False,
+                },
+            ),
+            "overage": (
+                "Half of the rest lives on, and what no credits cover is invoiced at 2 cents a credit",
+                {
+                    "name": "AI credits",
+                    "unit": "credit",
+                    "precision": 2,
+                    "overage_enabled": True,
+                    "overage_behavior": "invoice_at_billing",
+                    "currency": "USD",
+                    "price_per_unit": "2",
+                    "rollover_enabled": True,
+                    "rollover_percentage": 50,
+                },
+            ),
+        }
+    },
     ("post", "/products"): {
         JSON: {
             "usage": (
@@ -86,6 +122,41 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
                     "price": {
                         **PRICE,
                         "meters": [{"meter_id": METER_ID, "price_per_unit": "0.1", "free_threshold": 10000}],
+                    },
+                },
+            ),
+            "tiers": (
+                "The first 1,000 tokens at 0.1 cents each, all further ones at half of that",
+                {
+                    "name": "API by tiers",
+                    "tax_category": "saas",
+                    "price": {
+                        **PRICE,
+                        "meters": [
+                            {
+                                "meter_id": METER_ID,
+                                "tier_mode": "graduated",
+                                "tiers": [{"up_to": 1000, "price_per_unit": "0.1"}, {"price_per_unit": "0.05"}],
+                            }
+                        ],
+                    },
+                },
+            ),
+            "packages": (
+                "5 cents for each started package of 1,000 tokens",
+                {
+                    "name": "API by package",
+                    "tax_category": "saas",
+                    "price": {
+                        **PRICE,
+                        "meters": [
+                            {
+                                "meter_id": METER_ID,
+                                "tier_mode": "package",
+                                "package_size": 1000,
+                                "price_per_unit": "5",
+                            }
+                        ],
                     },
                 },
             ),
@@ -121,6 +192,75 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
                     "products": [{"product_id": PRODUCT_ID, "quantity": 2}],
                 },
             ),
+            "trial": (
+                "Two weeks of trial before the first regular cycle",
+                {
+                    "customer": {"customer_id": "cus_ada"},
+                    "billing": {"country": "US"},
+                    "product_id": PRODUCT_ID,
+                    "quantity": 1,
+                    "trial_period_days": 14,
+                },
+            ),
+        }
+    },
+    ("post", "/subscriptions/{subscription_id}/change-plan"): {
+        JSON: {
+            "quantity": (
+                "Three times the product from now on, billed by time",
+                {"product_id": PRODUCT_ID, "quantity": 3, "proration_billing_mode": "prorated_immediately"},
+            ),
+            "later": (
+                "Another quantity from the next billing date on",
+                {
+                    "products": [{"product_id": PRODUCT_ID, "quantity": 5}],
+                    "proration_billing_mode": "do_not_bill",
+                    "effective_at": "next_billing_date",
+                },
+            ),
+        }
+    },
+    ("post", "/subscriptions/{subscription_id}/change-plan/preview"): {
+        JSON: {
+            "quantity": (
+                "What three times the product would cost",
+                {"product_id": PRODUCT_ID, "quantity": 3, "proration_billing_mode": "prorated_immediately"},
+            ),
+        }
+    },
+    ("post", "/credit-entitlements/{credit_entitlement_id}/balances/{customer_id}/ledger-entries"): {
+        JSON: {
+            "credit": (
+                "A hundred credits more, until a day",
+                {
+                    "amount": "100",
+                    "entry_type": "credit",
+                    "expires_at": "2036-09-30T00:00:00Z",
+                    "reason": "goodwill",
+                    "idempotency_key": "goodwill-2026-03",
+                },
+            ),
+            "debit": ("Two credits less", {"amount": "2", "entry_type": "debit"}),
+        }
+    },
+    ("post", "/customers/{customer_id}/wallets/ledger-entries"): {
+        JSON: {
+            "credit": (
+                "Five dollars into the customer's wallet",
+                {
+                    "amount": 500,
+                    "currency": "USD",
+                    "entry_type": "credit",
+                    "reason": "goodwill",
+                    "idempotency_key": "goodwill-2026-03",
+                },
+            )
+        }
+    },
+    ("post", "/test-clock/advance"): {
+        JSON: {
+            "by": ("A month on, with everything that is due on the way", {"by": "31d"}),
+            "to": ("To an instant", {"to": "2026-05-01T00:00:00Z"}),
         }
     },
     ("post", "/api-keys"): {JSON: {"ingest": ("A key that can only send events", {"scope": "ingest", "name": "web"})}},

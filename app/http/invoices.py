@@ -8,9 +8,9 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from app.billing import Bill, close_cycle, close_due, estimate, find_bill
+from app.billing import close_cycle, estimate
+from app.due import close_due
 from app.http.auth import requires
-from app.http.meters import SQL
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
@@ -23,6 +23,8 @@ from app.http.reading import (
     path_id,
     read_instant,
 )
+from app.invoicing import SQL, Bill, bill_of, find_bill, mark, void
+from app.limits import REASON_MAX_CHARS
 from domain.errors import Invalid
 from domain.invoice import Document, Status
 
@@ -95,8 +97,7 @@ async def list_invoices(
     rows = page(page_number, page_size)
     where = (customer_id, subscription_id, status, rows.size, rows.offset)
     found = await service.pool.fetch(SQL["invoices"], request.auth.tenant_id, *where)
-    bills = [Bill(msgspec.json.decode(row["document"], type=Document), row["status"]) for row in found]
-    return InvoiceList([answer(bill) for bill in bills])
+    return InvoiceList([answer(bill_of(row)) for row in found])
 
 
 @get("/invoices/{invoice_id:str}", guards=[requires("read")])
@@ -106,8 +107,42 @@ async def get_invoice(request: Asked, service: Serving, invoice_id: FromPath[str
         return answer(await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice")))
 
 
+@post("/invoices/{invoice_id:str}/mark-paid", status_code=200, guards=[requires("write")])
+async def mark_invoice_paid(request: Asked, service: Serving, invoice_id: FromPath[str]) -> dict[str, Any]:
+    """Mark an invoice paid."""
+    check_known(members(request), ())
+    return answer(await mark(service, request.auth, path_id(invoice_id, "invoice"), paid=True))
+
+
+@post("/invoices/{invoice_id:str}/mark-open", status_code=200, guards=[requires("write")])
+async def mark_invoice_open(request: Asked, service: Serving, invoice_id: FromPath[str]) -> dict[str, Any]:
+    """Take back that an invoice is paid."""
+    check_known(members(request), ())
+    return answer(await mark(service, request.auth, path_id(invoice_id, "invoice"), paid=False))
+
+
+@post("/invoices/{invoice_id:str}/void", status_code=200, guards=[requires("write")])
+async def void_invoice(request: Asked, service: Serving, invoice_id: FromPath[str]) -> dict[str, Any]:
+    """Void an open invoice. Its cycle is invoiced again after the grace period, or when it is closed by hand."""
+    given = members(request)
+    check_known(given, ("reason",))
+    reason = given.get("reason")
+    if reason is not None and (not isinstance(reason, str) or not 1 <= len(reason) <= REASON_MAX_CHARS):
+        raise Invalid("reason", f"must be a text of 1 to {REASON_MAX_CHARS} characters")
+    return answer(await void(service, request.auth, path_id(invoice_id, "invoice"), reason))
+
+
 ROUTER = Router(
     "/",
-    route_handlers=[get_estimate, post_close_cycle, post_close_due, list_invoices, get_invoice],
+    route_handlers=[
+        get_estimate,
+        post_close_cycle,
+        post_close_due,
+        list_invoices,
+        get_invoice,
+        mark_invoice_paid,
+        mark_invoice_open,
+        void_invoice,
+    ],
     tags=["Invoices"],
 )

@@ -36,6 +36,9 @@ ASSETS_PATH = "/schema/assets"
 ASSETS_MAX_AGE_SECONDS = 3_600
 """A browser may keep the page's files for an hour: they change only when the service is installed anew."""
 
+SENT_PATHS = {"/invoices/{invoice_id}/pdf": "/invoices/{invoice_id}.pdf"}
+"""Paths that are routed as another one than is sent."""
+
 OPEN_TAG = "Health"
 """The routes that need no key."""
 
@@ -153,7 +156,10 @@ CONFIG = OpenAPIConfig(
 def finish(description: OpenAPI) -> None:
     """Complete, in place, what the framework derived from the routes: summaries, errors, bodies and examples."""
     description.components.schemas = {**description.components.schemas, "Problem": PROBLEM, "UsageEvent": EVENT}
-    for path, item in (description.paths or {}).items():
+    paths = description.paths or {}
+    for routed, sent in SENT_PATHS.items():
+        paths[sent] = paths.pop(routed)
+    for path, item in paths.items():
         for method in METHODS:
             operation: Operation | None = getattr(item, method) if isinstance(item, PathItem) else None
             if operation is not None:

@@ -12,11 +12,18 @@ from litestar.types import ExceptionHandlersMap
 
 from app.ingest.problem import BodyProblem
 from app.projecting import NotProjected
-from domain.errors import Conflict, Gone, Invalid, NotFound, Refusal
+from domain.errors import Conflict, Gone, Insufficient, Invalid, NotFound, Refusal
 
 LOG = logging.getLogger("taximeter.http")
 
-STATUS: dict[type[Refusal], int] = {Invalid: 422, NotFound: 404, Conflict: 409, Gone: 410, NotProjected: 503}
+STATUS: dict[type[Refusal], int] = {
+    Insufficient: 400,
+    Invalid: 422,
+    NotFound: 404,
+    Conflict: 409,
+    Gone: 410,
+    NotProjected: 503,
+}
 
 CODES = {
     400: "BAD_REQUEST",

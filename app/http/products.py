@@ -9,8 +9,25 @@ from litestar import MediaType, Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
+from app.http.included_credits import (
+    IncludedCreditsAnswer,
+    IncludedCreditsInput,
+    included_answer,
+    need_burned,
+    need_included,
+    read_included,
+)
 from app.http.meters import SQL, Description, Name
-from app.http.prices import MeterPriceAnswer, MeterPriceInput, PriceAnswer, PriceInput, price_answer, read_price
+from app.http.prices import (
+    MeterPriceAnswer,
+    MeterPriceInput,
+    PriceAnswer,
+    PriceInput,
+    TierInput,
+    need_meters,
+    price_answer,
+    read_price,
+)
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
@@ -28,7 +45,7 @@ from app.http.reading import (
     refuse_unbilled,
 )
 from app.identity import new_id
-from app.transaction import transaction
+from app.transaction import Transaction, transaction
 from domain import instant
 from domain.errors import Invalid, NotFound
 from domain.price import Price, PriceVersion
@@ -37,12 +54,11 @@ from projections.database import Database, Row
 
 TAX_CATEGORIES = ("digital_products", "saas", "e_book", "edtech", "live_tutoring")
 
-
-UNBILLED = ("credit_entitlements", "addons")
+UNBILLED = ("addons",)
 """Fields of the contract that change what a product costs and are not honoured."""
 
 UNBILLED_PRICE = ("tiers",)
-"""Fields of a price, or of a meter in it, that change an amount and are not honoured."""
+"""Fields of a price that change an amount and are not honoured: tiers belong to a meter."""
 
 
 class ProductCreate(msgspec.Struct):
@@ -53,10 +69,15 @@ class ProductCreate(msgspec.Struct):
     tax_category: Annotated[str, msgspec.Meta(examples=["saas"])]
     description: Description | None = None
     metadata: Metadata | None = None
+    credit_entitlements: list[IncludedCreditsInput] | None = None
 
 
 class ProductUpdate(msgspec.Struct):
-    """Fields to change. ``price`` is a new version, from ``effective_at`` or each subscription's next cycle on."""
+    """Fields to change.
+
+    ``price`` and ``credit_entitlements`` make a new price version, from ``effective_at`` or each subscription's next
+    cycle on; the one that is not sent stays as it is in the newest version.
+    """
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     price: PriceInput | msgspec.UnsetType = msgspec.UNSET
@@ -64,6 +85,7 @@ class ProductUpdate(msgspec.Struct):
     tax_category: str | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType | None = msgspec.UNSET
     metadata: Metadata | None = None
+    credit_entitlements: list[IncludedCreditsInput] | None = None
 
 
 class ProductAnswer(msgspec.Struct, omit_defaults=True):
@@ -80,7 +102,7 @@ class ProductAnswer(msgspec.Struct, omit_defaults=True):
     metadata: Any
     price: PriceAnswer | int
     tax_category: str
-    credit_entitlements: list[Any]
+    credit_entitlements: list[IncludedCreditsAnswer]
     entitlements: list[Any]
     description: str | None = None
     price_detail: PriceAnswer | None = None
@@ -114,23 +136,38 @@ def check_fields(request: Asked) -> None:
     refuse_unbilled(price, UNBILLED_PRICE, "price.")
     check_spelling(price, PriceInput.__struct_fields__, "price.")
     for index, meter in enumerate(price.get("meters") or []):
-        refuse_unbilled(meter, UNBILLED_PRICE, f"price.meters[{index}].")
-        check_spelling(
-            meter, (*MeterPriceInput.__struct_fields__, *MeterPriceAnswer.__struct_fields__), f"price.meters[{index}]."
-        )
+        where = f"price.meters[{index}]."
+        check_spelling(meter, (*MeterPriceInput.__struct_fields__, *MeterPriceAnswer.__struct_fields__), where)
+        for place, tier in enumerate(meter.get("tiers") or []):
+            check_spelling(tier, TierInput.__struct_fields__, f"{where}tiers[{place}].")
+    for index, included in enumerate(given.get("credit_entitlements") or []):
+        fields = (*IncludedCreditsInput.__struct_fields__, *IncludedCreditsAnswer.__struct_fields__)
+        check_spelling(included, fields, f"credit_entitlements[{index}].")
 
 
 async def answers(database: Database, tenant_id: str, rows: list[Row], *, listed: bool) -> list[ProductAnswer]:
-    """Products on the wire, with the names of their meters."""
+    """Products on the wire, with the names of their meters and credits."""
     prices = [newest_price(row) for row in rows]
     ids = list({meter.meter_id for price in prices for meter in price.meters})
     meters = {row["meter_id"]: row for row in await database.fetch(SQL["meters_by_id"], tenant_id, ids)}
+    ids = list({one.credit_entitlement_id for price in prices for one in price.credits})
+    found = await database.fetch(SQL["credit_entitlements_by_id"], tenant_id, ids) if ids else []
+    entitlements = {row["credit_entitlement_id"]: row for row in found}
     return [
-        _answer(tenant_id, row, price_answer(price, meters), listed) for row, price in zip(rows, prices, strict=True)
+        _answer(
+            tenant_id,
+            row,
+            price_answer(price, meters),
+            included_answer(row["product_id"], price, entitlements),
+            listed=listed,
+        )
+        for row, price in zip(rows, prices, strict=True)
     ]
 
 
-def _answer(tenant_id: str, row: Row, price: PriceAnswer, listed: bool) -> ProductAnswer:
+def _answer(
+    tenant_id: str, row: Row, price: PriceAnswer, included: list[IncludedCreditsAnswer], *, listed: bool
+) -> ProductAnswer:
     return ProductAnswer(
         product_id=row["product_id"],
         business_id=tenant_id,
@@ -143,7 +180,7 @@ def _answer(tenant_id: str, row: Row, price: PriceAnswer, listed: bool) -> Produ
         metadata=raw(row["metadata"]),
         price=price.fixed_price if listed else price,
         tax_category=row["tax_category"],
-        credit_entitlements=[],
+        credit_entitlements=included,
         entitlements=[],
         description=row["description"],
         price_detail=price if listed else None,
@@ -164,9 +201,13 @@ async def create_product(request: Asked, service: Serving, data: JSONBody[Produc
     """Declare a product."""
     check_fields(request)
     price, metadata, product_id = read_price(data.price), metadata_text(request), new_id("pdt")
+    included = read_included(data.credit_entitlements or [], price.currency)
+    price = msgspec.structs.replace(price, credits=included)
     category = tax_category(data.tax_category)
     async with transaction(service, request.auth, "product.create") as running:
-        await price.need_meters(running)
+        await need_meters(running, price)
+        await need_burned(running, price)
+        await need_included(running, price.credits, price.currency)
         running.add(
             Product.create(
                 product_id,
@@ -174,7 +215,7 @@ async def create_product(request: Asked, service: Serving, data: JSONBody[Produc
                 tax_category=category,
                 description=data.description,
                 metadata=metadata,
-                price=price.value,
+                price=price,
                 at=running.now,
             )
         )
@@ -214,8 +255,8 @@ async def update_product(
     """Change texts, or add a price version."""
     check_fields(request)
     effective_at = read_instant(data.effective_at, "effective_at")
-    if effective_at is not None and data.price is msgspec.UNSET:
-        raise Invalid("effective_at", "goes with a price")
+    if effective_at is not None and data.price is msgspec.UNSET and data.credit_entitlements is None:
+        raise Invalid("effective_at", "goes with a price or credit_entitlements")
     price = None if data.price is msgspec.UNSET else read_price(data.price)
     async with transaction(service, request.auth, "product.update") as running:
         product = await running.get(Product, path_id(product_id, "product"))
@@ -228,9 +269,28 @@ async def update_product(
             metadata=metadata_text(request, kept=product.metadata),
             at=running.now,
         )
-        if price is not None:
-            await price.need_meters(running)
-            product.reprice(price.value, effective_at, running.now)
+        new = await _new_price(running, product.newest_price, price, data.credit_entitlements)
+        if new is not None:
+            product.reprice(new, effective_at, running.now)
+
+
+async def _new_price(
+    running: Transaction, newest: Price, price: Price | None, given: list[IncludedCreditsInput] | None
+) -> Price | None:
+    """The next version of a product's price; ``None`` when neither part of it was sent. Raises ``Invalid``.
+
+    Only what was sent has to be in use still: an archived meter or a deleted entitlement may stay where it was.
+    """
+    if price is not None:
+        await need_meters(running, price)
+        newest = msgspec.structs.replace(price, credits=newest.credits)
+    if given is not None:
+        included = read_included(given, newest.currency)
+        await need_included(running, included, newest.currency)
+        newest = msgspec.structs.replace(newest, credits=included)
+    if price is not None:
+        await need_burned(running, newest)
+    return None if price is None and given is None else newest
 
 
 @delete("/products/{product_id:str}", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])

@@ -6,6 +6,7 @@ many.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote, unquote_to_bytes
@@ -17,6 +18,10 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 """What RFC 3986 allows unencoded in a path, beside what ``quote`` never encodes."""
+
+
+_FILE = re.compile(r"(/invoices/[^/]+)\.(pdf)")
+"""A file's path. For the router its suffix would be part of the id, so it goes on as a segment of its own."""
 
 
 class RawPath:
@@ -31,7 +36,7 @@ class RawPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the connection on; only HTTP requests are changed, and only their ``path``."""
         if scope["type"] == "http":
-            scope = {**scope, "path": _encoded_path(scope)}
+            scope = {**scope, "path": _routed_path(_encoded_path(scope))}
         await self.app(scope, receive, send)
 
 
@@ -47,6 +52,11 @@ def unquote_id(value: str) -> str:
     if "\0" in text:
         raise ValueError("an id in a path must not hold a NUL character")
     return text
+
+
+def _routed_path(path: str) -> str:
+    file = _FILE.fullmatch(path)
+    return path if file is None else f"{file[1]}/{file[2]}"
 
 
 def _encoded_path(scope: Scope) -> str:

@@ -1,7 +1,8 @@
-"""Subscriptions: create, read, cancel; what their cycles used and will cost."""
+"""Subscriptions: create, read, change, pause, resume, cancel."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
@@ -33,11 +34,15 @@ from app.http.subscription_answers import (
     answers,
     created_answer,
     find_subscription,
+    whole_answer,
 )
-from app.limits import QUANTITY_MAX, SUBSCRIPTION_ITEMS_MAX
-from app.subscribing import Order, change_subscription, subscribe
+from app.limits import QUANTITY_MAX, SUBSCRIPTION_ITEMS_MAX, TRIAL_DAYS_MAX
+from app.reading_log import reading
+from app.service import Caller, Service
+from app.subscribing import Change, Order, change_subscription, subscribe
 from domain.errors import Invalid
-from domain.subscription import Item
+from domain.plan import Item
+from domain.subscription_events import Status
 
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=QUANTITY_MAX)]
 
@@ -51,7 +56,7 @@ UNBILLED = (
 )
 """Fields of the contract that change what a new subscription costs and are not honoured."""
 
-UNBILLED_CHANGES = ("next_billing_date", "credit_entitlement_cart", "discount_code", "discount_codes", "addons")
+UNBILLED_CHANGES = ("credit_entitlement_cart", "discount_code", "discount_codes", "addons")
 """Fields of the contract's PATCH that change what is billed and are not honoured."""
 
 
@@ -81,30 +86,32 @@ class SubscriptionCreate(msgspec.Struct):
     anchor_date: Annotated[str, msgspec.Meta(examples=["2026-01-01"])] | None = None
     metadata: Metadata | None = None
     billing_currency: str | None = None
-    trial_period_days: int | None = None
+    trial_period_days: Annotated[int, msgspec.Meta(ge=0, le=TRIAL_DAYS_MAX)] | None = None
 
 
 class SubscriptionUpdate(msgspec.Struct):
-    """Cancel now (``status``), at the end of the cycle, or change the notes."""
+    """Pause, resume or cancel now (``status``), cancel at the end of the cycle, move that, or change the notes."""
 
     status: str | None = None
     cancel_at_next_billing_date: bool | None = None
+    next_billing_date: Annotated[str, msgspec.Meta(examples=["2026-02-01T00:00:00Z"])] | None = None
     billing: dict[str, Any] | None = None
     metadata: Metadata | None = None
 
 
-def _items(data: SubscriptionCreate) -> tuple[Item, ...]:
-    if (data.product_id is None) == (data.products is None):
+def read_items(product_id: str | None, quantity: int | None, products: list[ItemInput] | None) -> tuple[Item, ...]:
+    """The products that a body names, one or several. Raises ``Invalid`` when it does neither or both."""
+    if (product_id is None) == (products is None):
         raise Invalid("product_id", "send either product_id or products")
-    if data.products is None:
-        return (Item(str(data.product_id), data.quantity or 1),)
-    if data.quantity not in (None, 1):
+    if products is None:
+        return (Item(str(product_id), quantity or 1),)
+    if quantity not in (None, 1):
         raise Invalid("quantity", "goes with product_id; each of the products has its own")
-    if not 1 <= len(data.products) <= SUBSCRIPTION_ITEMS_MAX:
+    if not 1 <= len(products) <= SUBSCRIPTION_ITEMS_MAX:
         raise Invalid("products", f"must hold 1 to {SUBSCRIPTION_ITEMS_MAX} products")
-    if len({item.product_id for item in data.products}) < len(data.products):
+    if len({item.product_id for item in products}) < len(products):
         raise Invalid("products", "a product stands in it twice; state its quantity")
-    return tuple(Item(item.product_id, item.quantity) for item in data.products)
+    return tuple(Item(item.product_id, item.quantity) for item in products)
 
 
 def _anchor_date(text: str | None) -> date | None:
@@ -131,10 +138,8 @@ async def create_subscription(request: Asked, service: Serving, data: JSONBody[S
     """Subscribe. The subscription is active at once; with an anchor in the past its cycles since then are open."""
     refuse_unbilled(members(request), UNBILLED)
     check_spelling(members(request), (*SubscriptionCreate.__struct_fields__, *UNBILLED))
-    if data.trial_period_days:
-        raise Invalid("trial_period_days", "trials are not billed here; leave it out or 0")
     order = Order(
-        items=_items(data),
+        items=read_items(data.product_id, data.quantity, data.products),
         customer_id=data.customer.customer_id,
         email=data.customer.email,
         name=data.customer.name,
@@ -142,6 +147,7 @@ async def create_subscription(request: Asked, service: Serving, data: JSONBody[S
         billing_currency=data.billing_currency,
         anchor_date=_anchor_date(data.anchor_date),
         metadata=metadata_text(request),
+        trial_days=data.trial_period_days or 0,
     )
     subscription_id = await subscribe(service, request.auth, order)
     async with service.pool.acquire() as connection:
@@ -177,38 +183,52 @@ async def list_subscriptions(
         return SubscriptionList(await answers(connection, tenant_id, found))
 
 
-async def _one(service: Serving, tenant_id: str, subscription_id: str) -> SubscriptionAnswer:
-    async with service.pool.acquire() as connection:
-        row = await find_subscription(connection, tenant_id, subscription_id)
-        return (await answers(connection, tenant_id, [row]))[0]
+async def _one(service: Service, caller: Caller, subscription_id: str) -> SubscriptionAnswer:
+    async with reading(service, caller, latest=True) as aggregates:
+        row = await find_subscription(aggregates.database, aggregates.tenant_id, subscription_id)
+        return await whole_answer(aggregates, row)
 
 
 @get("/subscriptions/{subscription_id:str}", guards=[requires("read")])
 async def get_subscription(request: Asked, service: Serving, subscription_id: FromPath[str]) -> SubscriptionAnswer:
     """One subscription."""
-    return await _one(service, request.auth.tenant_id, path_id(subscription_id, "subscription"))
+    return await _one(service, request.auth, path_id(subscription_id, "subscription"))
+
+
+def _status(given: Mapping[str, Any], status: str | None) -> Status | None:
+    """Where a change leads. Raises ``Invalid`` for a status that is not set by hand, or that has to stand alone."""
+    if status is None:
+        return None
+    if status not in (Status.paused, Status.active, Status.cancelled):
+        raise Invalid("status", "can only be set to paused, active or cancelled", "UNSUPPORTED_STATUS")
+    if status != Status.cancelled:
+        beside = sorted(field for field, value in given.items() if field != "status" and value is not None)
+        if beside:
+            raise Invalid("status", f"{status} has to stand alone, without {', '.join(beside)}")
+    return Status(status)
 
 
 @patch("/subscriptions/{subscription_id:str}", guards=[requires("write")])
 async def update_subscription(
     request: Asked, service: Serving, subscription_id: FromPath[str], data: JSONBody[SubscriptionUpdate]
 ) -> SubscriptionAnswer:
-    """Cancel now or at the next billing date, or change billing address and metadata."""
+    """Pause, resume or cancel, move the next billing date, or change billing address and metadata.
+
+    A pause ends the open cycle, its fee shared by time; resuming begins a new one. Moved to another date, the open
+    cycle ends there with its fee in full.
+    """
     subscription_id = path_id(subscription_id, "subscription")
     refuse_unbilled(members(request), UNBILLED_CHANGES)
     check_spelling(members(request), (*SubscriptionUpdate.__struct_fields__, *UNBILLED_CHANGES))
-    if data.status not in (None, "cancelled"):
-        raise Invalid("status", "can only be set to cancelled", "UNSUPPORTED_STATUS")
-    await change_subscription(
-        service,
-        request.auth,
-        subscription_id,
-        cancel=data.status is not None,
+    change = Change(
+        status=_status(members(request), data.status),
         cancel_at_next_billing_date=data.cancel_at_next_billing_date,
+        next_billing_date=read_instant(data.next_billing_date, "next_billing_date"),
         billing=None if data.billing is None else _billing(data.billing),
         metadata=metadata_text(request) if data.metadata is not None else None,
     )
-    return await _one(service, request.auth.tenant_id, subscription_id)
+    await change_subscription(service, request.auth, subscription_id, change)
+    return await _one(service, request.auth, subscription_id)
 
 
 ROUTER = Router(

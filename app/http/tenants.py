@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -10,37 +11,43 @@ from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from app.http.auth import requires
+from app.http.company import TaxLineSetting, read_company, read_taxes, tax_answer
 from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, check_known, members, page, path_id
-from app.ingesting import rules_of
 from app.keys import SQL, create_key, revoke_key
-from app.limits import INVOICE_PREFIX_MAX_CHARS, TEXT_MAX_CHARS
+from app.limits import INVOICE_PREFIX_MAX_CHARS
+from app.rules import rules_of, set_test_mode
 from app.transaction import transaction
 from domain import instant
 from domain.errors import Invalid
 from domain.tenant import Rules, Settings, Tenant
 
-COMPANY_FIELDS = ("name", "address", "tax_id", "email")
-"""What an invoice may say of the company that sends it."""
-
 
 class SettingsAnswer(msgspec.Struct):
-    """The settings in force. Durations are written as ``5m``, ``1h``, ``35d`` or ``none``."""
+    """The settings in force. Durations are written as ``5m``, ``1h``, ``35d`` or ``none``.
+
+    ``now`` is where the clock of a tenant in test mode stands; others have no such field.
+    """
 
     event_ahead_max: str
     event_age_max: str
     close_grace: str
     number_prefix: str
     company: dict[str, str]
+    tax_lines: list[TaxLineSetting]
+    test_mode: bool
+    now: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class SettingsUpdate(msgspec.Struct):
-    """Settings to change."""
+    """Settings to change. Test mode begins before the first usage event and is never left."""
 
     event_ahead_max: Annotated[str, msgspec.Meta(examples=["5m"])] | msgspec.UnsetType = msgspec.UNSET
     event_age_max: Annotated[str, msgspec.Meta(examples=["35d"])] | msgspec.UnsetType = msgspec.UNSET
     close_grace: Annotated[str, msgspec.Meta(examples=["1h"])] | msgspec.UnsetType = msgspec.UNSET
     number_prefix: Annotated[str, msgspec.Meta(max_length=INVOICE_PREFIX_MAX_CHARS)] | msgspec.UnsetType = msgspec.UNSET
-    company: dict[str, Annotated[str, msgspec.Meta(max_length=TEXT_MAX_CHARS)]] | msgspec.UnsetType = msgspec.UNSET
+    company: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    tax_lines: list[TaxLineSetting] | msgspec.UnsetType = msgspec.UNSET
+    test_mode: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyCreate(msgspec.Struct):
@@ -73,8 +80,11 @@ def answer(rules: Rules) -> SettingsAnswer:
         event_ahead_max=instant.duration_text(rules.event_ahead_max),
         event_age_max=instant.duration_text(rules.event_age_max),
         close_grace=instant.duration_text(rules.close_grace),
+        test_mode=rules.test_clock is not None,
+        now=msgspec.UNSET if rules.test_clock is None else instant.text(rules.test_clock),
         number_prefix=rules.number_prefix,
         company=rules.company,
+        tax_lines=[tax_answer(tax) for tax in rules.taxes],
     )
 
 
@@ -89,8 +99,8 @@ def _micros(duration: timedelta | None) -> int | None:
     return None if duration is None else duration // timedelta(microseconds=1)
 
 
-def changed(settings: Settings, data: SettingsUpdate) -> Settings:
-    """The tenant's settings with what the request sets. Raises ``Invalid``."""
+def changed(settings: Settings, data: SettingsUpdate, sent: Mapping[str, Any]) -> Settings:
+    """The tenant's settings with what the request sets; ``sent`` are the body's members. Raises ``Invalid``."""
     new: dict[str, Any] = {}
     if data.event_ahead_max is not msgspec.UNSET:
         new["event_ahead_max"] = _micros(_duration("event_ahead_max", data.event_ahead_max))
@@ -106,10 +116,9 @@ def changed(settings: Settings, data: SettingsUpdate) -> Settings:
             raise Invalid("number_prefix", "must be printable")
         new["number_prefix"] = data.number_prefix
     if data.company is not msgspec.UNSET:
-        unknown = sorted(set(data.company) - set(COMPANY_FIELDS))
-        if unknown:
-            raise Invalid(f"company.{unknown[0]}", f"is not one of {', '.join(COMPANY_FIELDS)}")
-        new["company"] = data.company
+        new["company"] = read_company(data.company)
+    if data.tax_lines is not msgspec.UNSET:
+        new["tax_lines"] = read_taxes(data.tax_lines, sent["tax_lines"])
     return msgspec.structs.replace(settings, **new)
 
 
@@ -126,7 +135,9 @@ async def update_settings(request: Asked, service: Serving, data: JSONBody[Setti
     check_known(members(request), SettingsUpdate.__struct_fields__)
     async with transaction(service, request.auth, "settings.change") as running:
         tenant = await running.get(Tenant, running.tenant_id)
-        tenant.change_settings(changed(tenant.settings, data), running.now)
+        tenant.change_settings(changed(tenant.settings, data, members(request)), running.now)
+        if data.test_mode is not msgspec.UNSET:
+            await set_test_mode(running, data.test_mode)
     async with service.pool.acquire() as connection:
         return answer(await rules_of(connection, service, request.auth.tenant_id))
 

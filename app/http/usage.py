@@ -17,6 +17,7 @@ from app.http.customers import zone_of
 from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, path_id, read_instant
 from app.limits import USAGE_WINDOWS_MAX
 from app.projecting import wait_for
+from app.rules import now_of
 from app.usage_history import Period, usage_history
 from domain import instant, number
 from domain.aggregation import Aggregation
@@ -122,7 +123,7 @@ async def meter_usage(
     at_least: Position = 0,
 ) -> UsageAnswer:
     """What a meter counted in ``[start, end)`` (by default the last 30 days up to now), for one customer or all."""
-    until = read_instant(end, "end") or service.clock()
+    until = read_instant(end, "end") or await now_of(service, request.auth.tenant_id)
     # Counted from the first instant, since the calendar may begin less than 30 days before the end.
     since = read_instant(start, "start") or FIRST + max(until - FIRST - DEFAULT_SPAN, timedelta())
     edges = edges_of(since, until, window, zone_of(time_zone))

@@ -235,6 +235,7 @@ async def test_an_event_as_it_was_recorded(api: Any, make: Any) -> None:
         "timestamp": "2026-03-10T12:00:00.500000Z",
         "metadata": None,
         "position": position,
+        "voided_at": None,
     }
     # Digit by digit: no reader of ours passed it through a float.
     assert '"n": 12345678901234567890.10' in answered.text

@@ -30,12 +30,33 @@ PRODUCT = {
     "metadata": {"a": 1},
     "price": {
         **PRICE,
-        "meters": [{"meter_id": "mtr_none", "price_per_unit": "0.1", "free_threshold": 5}],
+        "meters": [
+            {"meter_id": "mtr_none", "price_per_unit": "0.1", "free_threshold": 5},
+            {
+                "meter_id": "mtr_tiers",
+                "tier_mode": "graduated",
+                "tiers": [{"up_to": 5, "price_per_unit": "2", "fixed_price": 1}, {"price_per_unit": "1"}],
+                "credit_entitlement_id": "cde_none",
+                "meter_units_per_credit": "10",
+            },
+            {"meter_id": "mtr_package", "tier_mode": "package", "package_size": 5, "price_per_unit": "2"},
+        ],
         "tax_inclusive": True,
         "purchasing_power_parity": False,
         "discount": 0,
         "discount_bps": 0,
     },
+    "credit_entitlements": [
+        {
+            "credit_entitlement_id": "cde_none",
+            "credits_amount": "10",
+            "overage_limit": "5",
+            "price_per_unit": "1",
+            "expires_after_days": 30,
+            "rollover_timeframe_count": 1,
+            "rollover_timeframe_interval": "Month",
+        }
+    ],
 }
 CUSTOMER = {
     "customer_id": None,

@@ -27,7 +27,17 @@ def show_part(event_id: FromPath[str], part: FromPath[str]) -> dict[str, str]:
     return {"id": unquote_id(event_id), "part": unquote_id(part)}
 
 
-ROUTES = Litestar([show, show_part], openapi_config=None)
+@get("/invoices/{invoice_id:str}", sync_to_thread=False)
+def show_invoice(invoice_id: FromPath[str]) -> dict[str, str]:
+    return {"id": unquote_id(invoice_id)}
+
+
+@get("/invoices/{invoice_id:str}/pdf", sync_to_thread=False)
+def show_file(invoice_id: FromPath[str]) -> dict[str, str]:
+    return {"file of": unquote_id(invoice_id)}
+
+
+ROUTES = Litestar([show, show_part, show_invoice, show_file], openapi_config=None)
 APP = RawPath(ROUTES)
 
 
@@ -49,6 +59,22 @@ IDS += ["+", "a+b", "a&b=c", "a;b", "a\\b", "{}", "ingest", "a:b@c", " ", "a b",
 async def test_an_id_reaches_its_handler(event_id: str) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in event_id.encode())
     assert await fetch(f"/events/{encoded}") == (200, {"id": event_id})
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/invoices/inv_1.pdf", {"file of": "inv_1"}),
+        ("/invoices/a.b.pdf?x=1", {"file of": "a.b"}),
+        ("/invoices/a%2Fb.pdf", {"file of": "a/b"}),
+        ("/invoices/inv_1.PDF", {"id": "inv_1.PDF"}),
+        ("/invoices/inv_1.json", {"id": "inv_1.json"}),
+        ("/invoices/.pdf", {"id": ".pdf"}),
+        ("/events/report.pdf", {"id": "report.pdf"}),
+    ],
+)
+async def test_a_files_suffix_is_no_part_of_an_invoices_id(path: str, found: dict[str, str]) -> None:
+    assert await fetch(path) == (200, found)
 
 
 async def test_the_query_is_no_part_of_the_id() -> None:

@@ -221,3 +221,83 @@ async def test_a_lasting_conflict_is_asked_once(sdk: AsyncDodoPayments, api: Any
     with pytest.raises(dodopayments.ConflictError):
         await sdk.subscriptions.update(ids["subscription"], status="cancelled")
     assert len(asked) == 1
+
+
+async def test_credit_entitlements(sdk: AsyncDodoPayments) -> None:
+    made_now = await sdk.credit_entitlements.create(
+        name="SMS",
+        unit="credit",
+        precision=2,
+        overage_enabled=True,
+        overage_behavior="invoice_at_billing",
+        overage_limit=100,
+        currency="USD",
+        price_per_unit="2",
+        rollover_enabled=True,
+        rollover_timeframe_count=1,
+        rollover_timeframe_interval="Month",
+    )
+    assert await sdk.credit_entitlements.retrieve(made_now.id) == made_now
+    assert await sdk.credit_entitlements.update(made_now.id, name="Texts", overage_limit=None) is None
+    changed = await sdk.credit_entitlements.retrieve(made_now.id)
+    assert (changed.name, changed.overage_limit, changed.rollover_timeframe_interval) == ("Texts", None, "Month")
+    assert await sdk.credit_entitlements.delete(made_now.id) is None
+    with pytest.raises(dodopayments.APIStatusError) as gone:
+        await sdk.credit_entitlements.delete(made_now.id)
+    assert gone.value.status_code == 410
+    with pytest.raises(dodopayments.NotFoundError):
+        await sdk.credit_entitlements.retrieve(made_now.id)
+    assert await ids_of(await sdk.credit_entitlements.list(), "id") == set()
+    assert await ids_of(await sdk.credit_entitlements.list(deleted=True), "id") == {made_now.id}
+    assert await sdk.credit_entitlements.undelete(made_now.id) is None
+    assert await ids_of(await sdk.credit_entitlements.list(), "id") == {made_now.id}
+
+
+async def test_credit_balances(sdk: AsyncDodoPayments) -> None:
+    ids = await made(sdk)
+    entitlement = await sdk.credit_entitlements.create(
+        name="SMS", unit="credit", precision=2, overage_enabled=False, rollover_enabled=False
+    )
+    account = {"customer_id": ids["customer"], "credit_entitlement_id": entitlement.id}
+    entry = await sdk.credit_entitlements.balances.create_ledger_entry(
+        **account,
+        amount="10.5",
+        entry_type="credit",
+        expires_at=datetime(2036, 1, 1, tzinfo=UTC),
+        idempotency_key="k",
+        reason="goodwill",
+        metadata={"n": "1"},
+    )
+    assert (entry.balance_before, entry.balance_after, entry.is_credit) == ("0", "10.5", True)
+    with pytest.raises(dodopayments.ConflictError):
+        await sdk.credit_entitlements.balances.create_ledger_entry(
+            **account, amount="1", entry_type="credit", idempotency_key="k"
+        )
+    with pytest.raises(dodopayments.BadRequestError):
+        await sdk.credit_entitlements.balances.create_ledger_entry(**account, amount="10.51", entry_type="debit")
+    await sdk.credit_entitlements.balances.create_ledger_entry(**account, amount="4", entry_type="debit")
+    found = await sdk.credit_entitlements.balances.retrieve(**account)
+    assert (found.balance, found.overage) == ("6.5", "0")
+    assert await ids_of(await sdk.credit_entitlements.balances.list(entitlement.id), "customer_id") == {ids["customer"]}
+    (grant,) = (await sdk.credit_entitlements.balances.list_grants(**account, status="active")).items
+    assert (grant.initial_amount, grant.remaining_amount, grant.source_type) == ("10.5", "6.5", "api")
+    ledger = (await sdk.credit_entitlements.balances.list_ledger(**account)).items
+    assert [one.transaction_type for one in ledger] == ["credit_deducted", "credit_added"]
+    (held,) = (await sdk.customers.list_credit_entitlements(ids["customer"])).items
+    assert (held.credit_entitlement_id, held.balance) == (entitlement.id, "6.5")
+    assert (await sdk.subscriptions.retrieve_credit_usage(ids["subscription"])).items == []
+
+
+async def test_wallets(sdk: AsyncDodoPayments) -> None:
+    customer = await sdk.customers.create(email="ada@example.com", name="Ada")
+    entries = sdk.customers.wallets.ledger_entries
+    wallet = await entries.create(
+        customer.customer_id, amount=500, currency="USD", entry_type="credit", idempotency_key="k", reason="goodwill"
+    )
+    assert (wallet.balance, wallet.currency) == (500, "USD")
+    with pytest.raises(dodopayments.BadRequestError):
+        await entries.create(customer.customer_id, amount=501, currency="USD", entry_type="debit")
+    (entry,) = (await entries.list(customer.customer_id, currency="USD")).items
+    assert (entry.after_balance, entry.event_type) == (500, "merchant_adjustment")
+    listed = await sdk.customers.wallets.list(customer.customer_id)
+    assert (listed.total_balance_usd, len(listed.items)) == (500, 1)

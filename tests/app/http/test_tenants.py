@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.app.documents.sheets import logo
+
 DEFAULTS = {
     "event_ahead_max": "5m",
     "event_age_max": "35d",
     "close_grace": "1h",
     "number_prefix": "INV-",
+    "test_mode": False,
     "company": {},
+    "tax_lines": [],
 }
 
 
@@ -37,8 +41,27 @@ async def test_the_services_settings_hold_until_the_tenant_sets_its_own(api: Any
         ({"close_grace": "none"}, "close_grace"),
         ({"number_prefix": "x" * 21}, "number_prefix"),
         ({"number_prefix": "a\nb"}, "number_prefix"),
-        ({"company": {"phone": "1"}}, "company.phone"),
+        ({"company": {"fax": "1"}}, "company.fax"),
         ({"company": {"name": 5}}, "company"),
+        ({"company": {"name": "x" * 256}}, "company.name: must have at most 255 characters"),
+        ({"company": {"phone": "1\n2"}}, "company.phone: must not hold control characters"),
+        ({"company": {"address": "a\x07b"}}, "company.address"),
+        ({"company": {"address": "a\n" * 8}}, "company.address: must have at most 8 lines"),
+        ({"company": {"address": "x" * 501}}, "company.address: must have at most 500 characters"),
+        ({"company": {"logo": "https://example.com/logo.png"}}, "company.logo: must be a data URI"),
+        ({"tax_lines": None}, "tax_lines"),
+        ({"tax_lines": {}}, "tax_lines"),
+        ({"tax_lines": [{"name": "VAT"}]}, "tax_lines"),
+        ({"tax_lines": [{"name": "VAT", "percent": 19}]}, "tax_lines"),
+        ({"tax_lines": [{"name": "VAT", "percent": "19%"}]}, "tax_lines[0].percent"),
+        ({"tax_lines": [{"name": "VAT", "percent": "-1"}]}, "tax_lines[0].percent: must lie from 0 to 100"),
+        ({"tax_lines": [{"name": "VAT", "percent": "100.0001"}]}, "tax_lines[0].percent: must lie from 0 to 100"),
+        ({"tax_lines": [{"name": "VAT", "percent": "1.23456"}]}, "at most 4 digits after the point"),
+        ({"tax_lines": [{"name": " ", "percent": "1"}]}, "tax_lines[0].name: must not be empty"),
+        ({"tax_lines": [{"name": "x" * 51, "percent": "1"}]}, "tax_lines[0].name: must have at most 50 characters"),
+        ({"tax_lines": [{"name": "a\tb", "percent": "1"}]}, "tax_lines[0].name: must not hold control characters"),
+        ({"tax_lines": [{"name": "VAT", "percent": "1", "included": "no"}]}, "tax_lines"),
+        ({"tax_lines": [{"name": "VAT", "percent": "1"}] * 6}, "tax_lines: must hold at most 5 taxes"),
     ],
 )
 async def test_a_broken_rule_names_its_setting(api: Any, body: dict[str, Any], named: str) -> None:
@@ -46,6 +69,49 @@ async def test_a_broken_rule_names_its_setting(api: Any, body: dict[str, Any], n
     assert (answered.status_code, answered.json()["code"]) == (422, "INVALID_FIELD")
     assert named in answered.json()["message"]
     assert (await api.get("/settings")).json() == DEFAULTS
+
+
+async def test_a_misspelt_field_of_a_tax_is_not_passed_over(api: Any) -> None:
+    """It would be added where it was meant to be contained."""
+    taxes = [{"name": "VAT", "percent": "19"}, {"name": "Levy", "percent": "1", "includes": True}]
+    answered = await api.patch("/settings", json={"tax_lines": taxes})
+    assert (answered.status_code, answered.json()["code"]) == (422, "UNKNOWN_FIELD")
+    assert "tax_lines[1].includes" in answered.json()["message"]
+    assert (await api.get("/settings")).json() == DEFAULTS
+
+
+async def test_taxes_are_replaced_as_a_whole(api: Any) -> None:
+    taxes = [
+        {"name": "\u6d88\u8cbb\u7a0e", "percent": "10.50"},
+        {"name": "Zero", "percent": "-0"},
+        {"name": "All", "percent": "100", "included": True},
+    ]
+    changed = await api.patch("/settings", json={"tax_lines": taxes})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["tax_lines"] == [
+        {"name": "\u6d88\u8cbb\u7a0e", "percent": "10.5", "included": False},
+        {"name": "Zero", "percent": "0", "included": False},
+        {"name": "All", "percent": "100", "included": True},
+    ]
+    position = (await api.get("/log/head")).json()["position"]
+    assert (await api.patch("/settings", json={"tax_lines": changed.json()["tax_lines"]})).status_code == 200
+    assert (await api.get("/log/head")).json()["position"] == position
+    assert (await api.patch("/settings", json={"tax_lines": []})).json() == DEFAULTS
+
+
+async def test_a_company_is_kept_as_it_was_sent(api: Any) -> None:
+    company = {
+        "name": "\u682a\u5f0f\u4f1a\u793e\u3000\u4f8b",
+        "address": "1 Road\r\nTown",
+        "phone": "+1 555 0100",
+        "website": "example.com",
+        "logo": logo(),
+    }
+    changed = await api.patch("/settings", json={"company": company})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["company"] == {**company, "address": "1 Road\nTown"}
+    without = await api.patch("/settings", json={"company": {"name": "Example", "logo": ""}})
+    assert without.json()["company"] == {"name": "Example", "logo": ""}
 
 
 async def test_a_key_opens_what_its_scope_says_until_it_is_revoked(api: Any, open_client: Any, make: Any) -> None:
