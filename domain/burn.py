@@ -69,7 +69,7 @@ class Burn(msgspec.Struct, frozen=True, kw_only=True):
         return LineKey(self.subscription_id, self.cycle_start, line.product_id, line.meter_id)
 
 
-class Debit(msgspec.Struct, frozen=True, kw_only=True):
+class Debit(msgspec.Struct, frozen=True):
     """Credits taken out by hand."""
 
     entry_id: str

@@ -101,12 +101,7 @@ class CreditAccount(Root):
         def apply(self, aggregate: CreditAccount) -> None:
             """Add the debit."""
             debit = Debit(
-                entry_id=self.entry_id,
-                draws=self.draws,
-                at=self.timestamp,
-                version=self.originator_version,
-                reason=self.reason,
-                metadata=self.metadata,
+                self.entry_id, self.draws, self.timestamp, self.originator_version, self.reason, self.metadata
             )
             aggregate.debits.append(debit)
             aggregate.used_keys.add(self.idempotency_key)
@@ -207,13 +202,13 @@ class CreditAccount(Root):
         (a trial's, perhaps) only at the latter.
         """
         made = (cycle.subscription_id, cycle.product_id, cycle.start)
-        if not amount or any(made == _place(grant) for grant in self.grants.values()):
+        if not amount or any(made == grant.made_for for grant in self.grants.values()):
             return
         grant = Grant(
             id=grant_id,
             amount=amount,
             begins=cycle.start,
-            expires=_expiry(cycle, lasts_until, outlives),
+            expires=cycle.expiry(lasts_until, outlives),
             source_type=SourceType.subscription,
             order=len(self.grants),
             source_id=cycle.subscription_id,
@@ -226,8 +221,8 @@ class CreditAccount(Root):
 
     def granted_cycles(self, subscription_id: str) -> list[datetime]:
         """The starts of the cycles of a subscription that were granted for, in order."""
-        places = filter(None, map(_place, self.grants.values()))
-        return sorted({start for owner_id, _, start in places if owner_id == subscription_id})
+        made = (grant.made_for for grant in self.grants.values())
+        return sorted({place[2] for place in made if place and place[0] == subscription_id})
 
     def move_cycle_end(
         self,
@@ -246,11 +241,10 @@ class CreditAccount(Root):
         """
         for grant in list(self.grants.values()):
             cycle = grant.cycle
-            if cycle is None or _place(grant) != (subscription_id, cycle.product_id, cycle_start):
+            if cycle is None or grant.made_for != (subscription_id, cycle.product_id, cycle_start):
                 continue
-            moved = msgspec.structs.replace(
-                cycle, end=end if products is None or cycle.product_id in products else cycle_start
-            )
+            stays = products is None or cycle.product_id in products
+            moved = msgspec.structs.replace(cycle, end=end if stays else cycle_start)
             if moved == cycle:
                 continue
             terms = grant.rollover
@@ -260,7 +254,7 @@ class CreditAccount(Root):
                 self.GrantMoved,
                 timestamp=at,
                 grant_id=grant.id,
-                expires=_expiry(moved, grant.lasts_until, grant.outlives),
+                expires=moved.expiry(grant.lasts_until, grant.outlives),
                 rollover=terms,
                 cycle=moved,
             )
@@ -401,17 +395,3 @@ class CreditAccount(Root):
             metadata=grant.metadata,
             idempotency_key=idempotency_key,
         )
-
-
-def _place(grant: Grant) -> tuple[str, str, datetime] | None:
-    """The cycle and product that a grant was made for, if that is its source."""
-    cycle = grant.cycle
-    if cycle is None or grant.rollover_count:
-        return None
-    return cycle.subscription_id, cycle.product_id, cycle.start
-
-
-def _expiry(cycle: GrantedCycle, lasts_until: datetime | None, outlives: bool) -> datetime | None:
-    if outlives and cycle.start < cycle.end:
-        return lasts_until
-    return cycle.end if lasts_until is None else min(cycle.end, lasts_until)

@@ -1,7 +1,8 @@
 """The ledger of a credit account: every movement with two or more postings that sum to 0, and the balances around it.
 
-Lapses and repayments are nowhere recorded; they follow from the settlement and stand in the ledger where they happened.
-What a grant needs for movements that are still to come does not lapse before them.
+Lapses and repayments are nowhere recorded, nor are rollovers before the close: they follow from the settlement, and
+stand in the ledger where they happened. What a grant needs for movements that are still to come stays in it until
+then, and what it gets back later moves on then.
 """
 
 from __future__ import annotations
@@ -140,34 +141,52 @@ class _Sweep:
             if grant.expired_by(at):
                 rest = number.minus(settlement.remaining[grant_id], rolled.get(grant_id, ZERO))
                 self.lapsing[grant_id] = rest
+        self.rolling = {
+            grant.id: grant.amount
+            for grant in settlement.grants.values()
+            if grant.parent_grant_id is not None and grant.begins <= at
+        }
         self.repaying = {one.grant_id: one.credits for one in settlement.repayments if one.at <= at}
+        self.children: dict[str, Grant] = {}
         self.expired: set[str] = set()
-        self.ahead: dict[str, list[Decimal]] = {}
+        self.ahead: dict[str, list[Decimal]] = {grant_id: [] for grant_id in settlement.grants}
         self.counts: dict[str, int] = {}
         self.noted = entries(account, settlement, at)
         for entry in self.noted:
             for grant_id, amount in _by_grant(entry.postings):
-                self.ahead.setdefault(grant_id, []).append(amount)
+                self.ahead[grant_id].append(amount)
 
     def run(self) -> Iterator[Entry]:
         """Every entry, in order."""
-        expiries = [
-            (grant.expires, Phase.expiry, 0, grant)
-            for grant in self.settlement.grants.values()
+        grants = self.settlement.grants.values()
+        begin = [(grant.begins, Phase.rollover, grant.order, grant) for grant in grants if grant.id in self.rolling]
+        expire = [
+            (grant.expires, Phase.expiry, grant.order, grant)
+            for grant in grants
             if grant.id in self.lapsing and grant.expires is not None
         ]
         noted = [(entry.at, entry.phase, entry.version, entry) for entry in self.noted]
-        for at, _, _, happens in sorted([*expiries, *noted], key=lambda one: one[:3]):
-            if isinstance(happens, Grant):
+        for at, phase, _, happens in sorted([*begin, *expire, *noted], key=lambda one: one[:3]):
+            if isinstance(happens, Entry):
+                yield happens
+                self._post(happens)
+                yield from self._follow(at, [grant_id for grant_id, _ in _by_grant(happens.postings)])
+            elif phase is Phase.rollover:
+                assert happens.parent_grant_id is not None, "only children are rolled over into"
+                self.children[happens.parent_grant_id] = happens
+                yield from self._follow(at, [happens.parent_grant_id])
+            else:
                 self.expired.add(happens.id)
-                yield from self._lapse(happens, at)
-                continue
-            yield happens
-            self._post(happens)
-            yield from self._repay(at)
-            for grant_id, _ in _by_grant(happens.postings):
-                if grant_id in self.expired:
-                    yield from self._lapse(self.settlement.grants[grant_id], at)
+                yield from self._follow(at, [happens.id])
+
+    def _follow(self, at: datetime, touched: list[str]) -> Iterator[Entry]:
+        """What follows when something came into these grants or went out."""
+        yield from self._repay(at)
+        for grant_id in touched:
+            if grant_id in self.children:
+                yield from self._roll_over(self.children[grant_id], grant_id, at)
+            if grant_id in self.expired:
+                yield from self._lapse(self.settlement.grants[grant_id], at)
 
     def _post(self, entry: Entry) -> None:
         for grant_id, amount in _by_grant(entry.postings):
@@ -208,9 +227,29 @@ class _Sweep:
                 postings=moved("repaid", OVERAGE, amount),
             )
 
+    def _roll_over(self, child: Grant, parent_id: str, at: datetime) -> Iterator[Entry]:
+        amount = min(self.rolling[child.id], number.minus(self._spare(parent_id), self._owed(parent_id)))
+        if amount <= 0:
+            return
+        self.rolling[child.id] = number.minus(self.rolling[child.id], amount)
+        self.held[parent_id] = number.minus(self.held[parent_id], amount)
+        self.held[child.id] = number.plus(self.held.get(child.id, ZERO), amount)
+        kind, final = TransactionType.credit_rolled_over, child.recorded_at is not None
+        out = self._derived(child, "out", at, kind, moved(available(parent_id), "rolled", amount), child.begins)
+        taken_in = self._derived(child, "in", at, kind, moved("rolled", available(child.id), amount), child.begins)
+        for entry in (out, taken_in):
+            yield msgspec.structs.replace(
+                entry, is_final=final, reference_type="subscription", reference_id=child.source_id
+            )
+        yield from self._follow(at, [child.id])
+
+    def _owed(self, grant_id: str) -> Decimal:
+        return self.repaying.get(grant_id, ZERO)
+
     def _lapse(self, grant: Grant, at: datetime) -> Iterator[Entry]:
-        spare = number.minus(self._spare(grant.id), self.repaying.get(grant.id, ZERO))
-        amount = min(self.lapsing[grant.id], spare)
+        child = self.children.get(grant.id)
+        kept = number.plus(self._owed(grant.id), self.rolling[child.id] if child else ZERO)
+        amount = min(self.lapsing[grant.id], number.minus(self._spare(grant.id), kept))
         if amount <= 0:
             return
         self.lapsing[grant.id] = number.minus(self.lapsing[grant.id], amount)

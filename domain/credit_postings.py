@@ -14,7 +14,6 @@ from domain.burn import Burn, BurnLine, Draw, LineKey
 from domain.claim import Claim
 from domain.credit_account import CreditAccount
 from domain.entitlement import OverageBehavior
-from domain.grant import Grant
 from domain.settlement import Settlement
 
 AVAILABLE = "available:"
@@ -48,9 +47,10 @@ class Phase(IntEnum):
     """The order of what happens at one instant: a cycle ends before the next begins."""
 
     cycle_end = 1
-    expiry = 2
-    beginning = 3
-    entry = 4
+    rollover = 2
+    expiry = 3
+    beginning = 4
+    entry = 5
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +74,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RUNNING = 1 << 62
-"""The version of a running claim, which is after every fact."""
+"""The version of what is not recorded: after every fact."""
 
 
 def entries(account: CreditAccount, settlement: Settlement, at: datetime) -> list[Entry]:
-    """Everything but lapses and repayments, in order. Among equals what was noted first comes first."""
-    noted = [*_grants(account, settlement, at), *_debits(account), *_burns(account, settlement, at)]
+    """Everything but rollovers, lapses and repayments, in order. Among equals what was noted first comes first."""
+    noted = [*_grants(settlement, at), *_debits(account), *_burns(account, settlement, at)]
     return sorted(noted, key=lambda entry: (entry.at, entry.phase, entry.version))
 
 
@@ -98,35 +98,21 @@ def moved(source: str, target: str, amount: Decimal) -> tuple[Posting, Posting]:
     return Posting(source, amount.copy_negate()), Posting(target, amount)
 
 
-def _grants(account: CreditAccount, settlement: Settlement, at: datetime) -> Iterator[Entry]:
+def _grants(settlement: Settlement, at: datetime) -> Iterator[Entry]:
     for grant in settlement.grants.values():
-        if grant.begins > at:
-            continue
-        if grant.parent_grant_id is None:
-            yield _grant(grant, TransactionType.credit_added, grant.id, "issued", available(grant.id))
-            continue
-        out = _grant(
-            grant, TransactionType.credit_rolled_over, f"{grant.id}:out", available(grant.parent_grant_id), "rolled"
-        )
-        taken_in = _grant(grant, TransactionType.credit_rolled_over, grant.id, "rolled", available(grant.id))
-        final = grant.id in account.grants
-        yield msgspec.structs.replace(out, phase=Phase.cycle_end, version=RUNNING + 1, is_final=final)
-        yield msgspec.structs.replace(taken_in, is_final=final)
-
-
-def _grant(grant: Grant, kind: TransactionType, entry_id: str, source: str, target: str) -> Entry:
-    return Entry(
-        id=entry_id,
-        at=grant.begins,
-        phase=Phase.beginning,
-        version=grant.order,
-        transaction_type=kind,
-        postings=moved(source, target, grant.amount),
-        reference_type="subscription" if grant.source_id else None,
-        reference_id=grant.source_id,
-        reason=grant.reason,
-        metadata=grant.metadata,
-    )
+        if grant.parent_grant_id is None and grant.begins <= at:
+            yield Entry(
+                id=grant.id,
+                at=grant.begins,
+                phase=Phase.beginning,
+                version=grant.order,
+                transaction_type=TransactionType.credit_added,
+                postings=moved("issued", available(grant.id), grant.amount),
+                reference_type="subscription" if grant.source_id else None,
+                reference_id=grant.source_id,
+                reason=grant.reason,
+                metadata=grant.metadata,
+            )
 
 
 def _debits(account: CreditAccount) -> Iterator[Entry]:
@@ -170,8 +156,25 @@ def _burns(account: CreditAccount, settlement: Settlement, at: datetime) -> Iter
         for line in burn.lines:
             yield from _burn(burn, line, histories, freed)
     freed = max((when for _, when in given_back), default=None)
+    # What gives back comes first: the others may draw on it.
+    for change, claim in sorted(_changes(settlement, at), key=lambda one: not _gives_back(one[0])):
+        made = [*_running(claim, change, histories.get(claim.key.line_key), freed, at)]
+        yield from made
+        if _gives_back(change):
+            freed = max(made[0].at, freed or made[0].at)
+
+
+def _gives_back(line: BurnLine) -> bool:
+    return any(draw.amount < 0 for draw in line.draws)
+
+
+def _changes(settlement: Settlement, at: datetime) -> Iterator[tuple[BurnLine, Claim]]:
+    """What claims draw beyond what invoices burned. Draws on grants that have yet to begin are yet to come."""
     for claim in settlement.claims:
-        yield from _running(claim, settlement, histories.get(claim.key.line_key), freed, at)
+        line = settlement.change_of(claim)
+        draws = tuple(draw for draw in line.draws if settlement.grants[draw.grant_id].begins <= at)
+        if draws or line.overage != "0":
+            yield msgspec.structs.replace(line, draws=draws), claim
 
 
 def _given_back(burns: Iterable[Burn]) -> Iterator[tuple[int, datetime]]:
@@ -179,7 +182,7 @@ def _given_back(burns: Iterable[Burn]) -> Iterator[tuple[int, datetime]]:
     for burn in burns:
         if burn.returned_at is not None:
             yield burn.returned_version, burn.returned_at
-        if any(draw.amount < 0 for line in burn.lines for draw in line.draws):
+        if any(_gives_back(line) for line in burn.lines):
             yield burn.version, burn.recorded_at
 
 
@@ -226,13 +229,9 @@ def _burn(burn: Burn, line: BurnLine, histories: dict[LineKey, _History], freed:
 
 
 def _running(
-    claim: Claim, settlement: Settlement, history: _History | None, freed: datetime | None, at: datetime
+    claim: Claim, line: BurnLine, history: _History | None, freed: datetime | None, at: datetime
 ) -> Iterator[Entry]:
-    """What a claim draws beyond what invoices burned. Draws on grants that have yet to begin are yet to come."""
-    line, key = settlement.change_of(claim), claim.key
-    draws = tuple(draw for draw in line.draws if settlement.grants[draw.grant_id].begins <= at)
-    if not draws and line.overage == "0":
-        return
+    key = claim.key
     since = max((when for when in (freed, history and history.last) if when is not None), default=None)
     place, phase = _place(key.cycle_end, history is None, since)
     made = Entry(
@@ -241,7 +240,7 @@ def _running(
         phase=phase if place <= at else Phase.entry,
         version=RUNNING,
         transaction_type=TransactionType.credit_deducted,
-        postings=_taken(draws, Decimal(line.overage)),
+        postings=_taken(line.draws, Decimal(line.overage)),
         is_final=False,
         repayable=_repayable(line),
         reference_type="subscription",

@@ -65,17 +65,6 @@ class Anchor(msgspec.Struct, frozen=True):
             raise ValueError("an anchor's instant must have a time zone")
 
 
-class Cycle(msgspec.Struct, frozen=True):
-    """A half-open span of time; both ends are UTC. It is empty when ``start`` equals ``end``."""
-
-    start: datetime.datetime
-    end: datetime.datetime
-
-    def contains(self, at: datetime.datetime) -> bool:
-        """Whether the instant lies in the cycle: its start does, its end does not."""
-        return self.start <= at < self.end
-
-
 def check_zone(name: str) -> None:
     """Raises ``UnknownZone`` unless the name, as written, is one of the IANA time zone database."""
     if name not in _zone_names():
@@ -114,11 +103,6 @@ def moved(anchor: Anchor, interval: Interval, k: int) -> Anchor:
         return Anchor(date=_later(anchor.date, interval, k))
     except OverflowError:
         raise BeyondCalendar(f"boundary {k} of the cycles lies outside of the years 0001 to 9999") from None
-
-
-def cycle(anchor: Anchor, interval: Interval, k: int, zone: str) -> Cycle:
-    """Cycle ``k``. It is empty where the zone skipped its only day. Raises what ``boundary`` raises."""
-    return Cycle(start=boundary(anchor, interval, k, zone), end=boundary(anchor, interval, k + 1, zone))
 
 
 def _later(day: datetime.date, interval: Interval, k: int) -> datetime.date:

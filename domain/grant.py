@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -33,6 +33,15 @@ class GrantedCycle(msgspec.Struct, frozen=True, kw_only=True):
     product_id: str
     start: datetime
     end: datetime
+
+    def expiry(self, lasts_until: datetime | None, outlives: bool) -> datetime | None:
+        """Where its grants expire: with it, or earlier; those that outlive it only at their own end.
+
+        In a cycle that never was, nothing outlives anything.
+        """
+        if outlives and self.start < self.end:
+            return lasts_until
+        return self.end if lasts_until is None else min(self.end, lasts_until)
 
 
 class Calendar(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +106,20 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> tuple[int, str, str, int]:
-        """Its place among the grants that begin with it: whichever of two cycles was opened first, it is the same."""
+        """Its place among the grants that begin with it: whichever of two cycles was opened first, it is the same.
+
+        What was rolled over is the older part of them, so it comes first.
+        """
         subscription_id, product_id = (self.cycle.subscription_id, self.cycle.product_id) if self.cycle else ("", "")
-        return self.rollover_count, subscription_id, product_id, self.order
+        return -self.rollover_count, subscription_id, product_id, self.order
+
+    @property
+    def made_for(self) -> tuple[str, str, datetime] | None:
+        """The subscription, product and start of the cycle that included it; ``None`` for every other grant."""
+        cycle = self.cycle
+        if cycle is None or self.rollover_count:
+            return None
+        return cycle.subscription_id, cycle.product_id, cycle.start
 
     @property
     def root_id(self) -> str:
@@ -161,13 +181,8 @@ def rolled_amount(grant: Grant, left: Decimal, precision: int) -> Decimal:
     return min(left, share)
 
 
-def cycle_expiry(start: datetime, end: datetime, expires_after_days: int | None) -> datetime:
-    """Where included credits expire: with their cycle, or earlier."""
-    return end if expires_after_days is None else min(end, start + timedelta(days=expires_after_days))
-
-
 def burn_key(order: BurnOrder) -> Callable[[Grant], tuple[datetime, datetime, tuple[int, str, str, int]]]:
-    """The sort key of a burn order. Grants that begin together go by their place, children last."""
+    """The sort key of a burn order. Grants that begin together go by their place, children first."""
 
     def key(grant: Grant) -> tuple[datetime, datetime, tuple[int, str, str, int]]:
         first = grant.begins if order is BurnOrder.oldest else grant.expires or _NEVER

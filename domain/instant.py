@@ -57,6 +57,11 @@ def parse(text: str) -> datetime:
     return at if sign is None else _without_offset(at, sign, int(offset_hours), int(offset_minutes))
 
 
+def moment(at: datetime) -> str:
+    """An instant as people read it, in UTC, to the second or as exactly as it is: ``2026-03-10 12:00:00 UTC``."""
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(' ')} UTC"
+
+
 def text(at: datetime) -> str:
     """RFC 3339 in UTC, six digits of fraction. Raises ``InvalidInstant`` for a datetime without a zone."""
     return _aware(at).isoformat(timespec="microseconds")[:26] + "Z"

@@ -133,6 +133,8 @@ class Product(Root):
             raise Invalid("price.currency", f"a product's currency stays {self.newest_price.currency}")
         if price.cycle != self.newest_price.cycle:
             raise Invalid("price.payment_frequency_interval", "a product's billing cycle never changes")
+        if price.tax_inclusive != self.newest_price.tax_inclusive:
+            raise Invalid("price.tax_inclusive", "all prices of a product contain tax, or none does")
         # The newest price may be one for later; only what already holds, now and later, needs no version.
         if effective_at is not None or not price == self.newest_price == self.price_at(at):
             self.trigger_event(self.Repriced, timestamp=at, effective_at=effective_at or at, price=price)

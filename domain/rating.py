@@ -5,7 +5,7 @@ The arithmetic is section 5 of the semantics, step by step; the only rounding is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -79,13 +79,18 @@ class CountedOverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeterUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one meter of a product consumed in the cycle, in the meter's unit, its price, and the credits it drew."""
+    """What one meter of a product consumed in the cycle, in the meter's unit, its price, and the credits it drew.
+
+    ``covered`` says that the credits are all that the line wants: then nothing of it is paid, though credits are
+    rounded to their precision.
+    """
 
     name: str
     measurement_unit: str
     price: MeterPrice
     consumed: Decimal
     credits: Decimal = ZERO
+    covered: bool = False
     overage: CountedOverage | None = None
 
 
@@ -120,7 +125,8 @@ class CycleFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that rating a cycle depends on.
 
     The planned span is longer than the cycle when it began late or was cut. ``adjustments`` are lines that were
-    computed for closed cycles; they are added as they are.
+    computed for closed cycles; they are added as they are. ``taxed_inside`` names the products whose prices contain
+    tax.
     """
 
     currency: str
@@ -133,6 +139,7 @@ class CycleFacts(msgspec.Struct, frozen=True, kw_only=True):
     products: tuple[RatedProduct, ...]
     adjustments: tuple[Line, ...] = ()
     taxes: tuple[Tax, ...] = ()
+    taxed_inside: frozenset[str] = frozenset()
 
 
 class Rated(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +162,7 @@ def rate(facts: CycleFacts) -> Rated:
     own = (line for product in facts.products for line in _product_lines(facts, product))
     lines = (*own, *facts.adjustments)
     subtotal = sum(line.amount for line in lines)
-    taxes = tuple(_tax_line(tax, subtotal) for tax in facts.taxes)
+    taxes = tuple(line for tax in facts.taxes for line in _tax_lines(tax, lines, facts.taxed_inside))
     return Rated(
         lines=lines,
         subtotal_amount=subtotal,
@@ -204,7 +211,10 @@ def adjustment_line(
         kind=LineKind.adjustment,
         product_id=product_id,
         meter_id=meter_id,
-        description=f"{product_name}: {meter_name}, adjustment of the cycle from {start} until {end}",
+        description=(
+            f"{product_name}: {meter_name}, adjustment of the cycle from {instant.moment(cycle_start)}"
+            f" until {instant.moment(cycle_end)}"
+        ),
         consumed_units=_difference_text(after.consumed_units, before.consumed_units),
         free_units=_difference_text(after.free_units, before.free_units),
         credit_units=_difference_text(after.credit_units, before.credit_units),
@@ -234,7 +244,8 @@ def _usage_line(facts: CycleFacts, product: RatedProduct, usage: MeterUsage) -> 
     """What credits do not cover of the chargeable units is paid; in a trial it is free."""
     price = usage.price
     chargeable = chargeable_units(usage.consumed, price.free_units)
-    in_credits = min(number.times(usage.credits, price.units_per_credit or ZERO), chargeable)
+    drawn = number.times(usage.credits, price.units_per_credit or ZERO)
+    in_credits = chargeable if usage.covered else min(drawn, chargeable)
     paid = ZERO if facts.trial else number.minus(chargeable, in_credits)
     priced = _priced(price, paid)
     return Line(
@@ -306,13 +317,17 @@ def _overage_line(
 
 
 def _fixed_line(facts: CycleFacts, product: RatedProduct) -> Line:
-    """The fixed fee of the cycle; shared out by microseconds when it did not last its planned span."""
+    """The fixed fee of the cycle; shared out by microseconds when it did not last its planned span.
+
+    In full means as if it had not been cut: one that began late has its part of the span left to pay for.
+    """
     fee, quantity = Decimal(product.price.fixed_price), Decimal(product.quantity)
-    begun_late, cut = facts.start != facts.planned_start, facts.end != facts.planned_end
-    whole = facts.fee is FeeRule.full or not (begun_late or cut)
+    begun_late = facts.start != facts.planned_start
+    cut = facts.fee is not FeeRule.full and facts.end != facts.planned_end
+    whole = not (begun_late or cut)
     share = Decimal(1) if whole else _share_of_cycle(facts)
-    part = "" if whole or not begun_late else f", from {instant.text(facts.start)}"
-    part += "" if whole or not cut else f", until {instant.text(facts.end)}"
+    part = "" if whole or not begun_late else f", from {instant.moment(facts.start)}"
+    part += "" if whole or not cut else f", until {instant.moment(facts.end)}"
     return Line(
         kind=LineKind.fixed if whole else LineKind.proration,
         product_id=product.product_id,
@@ -328,16 +343,27 @@ def _fixed_line(facts: CycleFacts, product: RatedProduct) -> Line:
 
 
 def _share_of_cycle(facts: CycleFacts) -> Decimal:
-    lasted = instant.micros(facts.end) - instant.micros(facts.start)
+    end = facts.planned_end if facts.fee is FeeRule.full else facts.end
+    lasted = instant.micros(end) - instant.micros(facts.start)
     planned = instant.micros(facts.planned_end) - instant.micros(facts.planned_start)
     return number.quotient(Decimal(lasted), Decimal(planned))
 
 
-def _tax_line(tax: Tax, subtotal: int) -> TaxLine:
+def _tax_lines(tax: Tax, lines: Sequence[Line], taxed_inside: Container[str]) -> Iterator[TaxLine]:
+    """A tax on all lines: added to those whose prices are without it, contained in the others."""
+    inside = [line.amount for line in lines if tax.included or line.product_id in taxed_inside]
+    outside = [line.amount for line in lines if not tax.included and line.product_id not in taxed_inside]
+    if outside or not inside:
+        yield _tax_line(tax, sum(outside), included=tax.included)
+    if inside:
+        yield _tax_line(tax, sum(inside), included=True)
+
+
+def _tax_line(tax: Tax, subtotal: int, *, included: bool) -> TaxLine:
     """A contained tax is the part of the subtotal that makes the rest plus ``percent`` of the rest."""
-    under = number.plus(PERCENT, tax.percent) if tax.included else PERCENT
+    under = number.plus(PERCENT, tax.percent) if included else PERCENT
     amount = number.quotient(number.times(Decimal(subtotal), tax.percent), under, places=0)
-    return TaxLine(name=tax.name, percent=number.plain(tax.percent), amount=int(amount), included=tax.included)
+    return TaxLine(name=tax.name, percent=number.plain(tax.percent), amount=int(amount), included=included)
 
 
 def _sum_text(units: Iterable[str]) -> str:

@@ -89,6 +89,8 @@ class Subscription(Root):
         self.ended_at: datetime | None = None
         self.period_ends_at: datetime | None = None
         self.settled_position = 0
+        self.reopened_at: datetime | None = None
+        self.replaces: str | None = None
         self.cycles: list[OpenedCycle] = []
 
     @classmethod
@@ -305,7 +307,10 @@ class Subscription(Root):
         )
 
     def reopen(self, invoice_id: str, at: datetime) -> None:
-        """Take back what a voided invoice settled: its cycle, and late usage of closed ones."""
+        """Take back what a voided invoice settled: its cycle, and late usage of closed ones.
+
+        ``reopened_at`` tells so until something is settled again, and ``replaces`` if it was a document of corrections.
+        """
         self.trigger_event(self.InvoiceReopened, timestamp=at, invoice_id=invoice_id)
 
     def settle_late_usage(self, position: int, at: datetime) -> None:

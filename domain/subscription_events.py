@@ -106,6 +106,7 @@ class CycleClosed(Root.Event):
     def apply(self, aggregate: Subscription) -> None:
         """Name the invoice on the cycle."""
         aggregate.settled_position = max(aggregate.settled_position, self.settled_position)
+        aggregate.reopened_at = aggregate.replaces = None
         aggregate.cycles = [
             msgspec.structs.replace(cycle, invoice_id=self.invoice_id) if cycle.start == self.start else cycle
             for cycle in aggregate.cycles
@@ -121,6 +122,7 @@ class LateUsageSettled(Root.Event):
     def apply(self, aggregate: Subscription) -> None:
         """Write the position."""
         aggregate.settled_position = self.position
+        aggregate.reopened_at = aggregate.replaces = None
 
 
 class InvoiceReopened(Root.Event):
@@ -130,8 +132,11 @@ class InvoiceReopened(Root.Event):
     invoice_id: str
 
     def apply(self, aggregate: Subscription) -> None:
-        """Take the invoice off its cycle. One that only corrected closed cycles has none."""
+        """Take the invoice off its cycle. One that only corrected closed cycles has none: the next such names it."""
         aggregate.settled_position = 0
+        aggregate.reopened_at = self.timestamp
+        if all(cycle.invoice_id != self.invoice_id for cycle in aggregate.cycles):
+            aggregate.replaces = self.invoice_id
         aggregate.cycles = [
             msgspec.structs.replace(cycle, invoice_id=None, replaces=self.invoice_id, reopened_at=self.timestamp)
             if cycle.invoice_id == self.invoice_id
@@ -229,7 +234,9 @@ class BillingDateMoved(Root.Event):
         """Move the end."""
         if aggregate.cycles:
             newest = aggregate.cycles.pop().until(self.end, FeeRule.full)
-            aggregate.cycles.append(msgspec.structs.replace(newest, planned_end=self.end, last=self.last))
+            # The part of the fee that a cycle begun late has left to pay for stays a part of its old span.
+            planned_end = self.end if newest.start == newest.planned_start else newest.planned_end
+            aggregate.cycles.append(msgspec.structs.replace(newest, planned_end=planned_end, last=self.last))
         aggregate.calendar = self.calendar
 
 

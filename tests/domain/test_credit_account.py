@@ -117,6 +117,20 @@ def test_the_grants_of_another_cycle_stay_where_they_are() -> None:
     assert account.grants["g"].expires == day(10)
 
 
+def test_what_another_takes_the_place_of_ends_as_it_begins_and_may_come_back() -> None:
+    account = granted()
+    other = msgspec.structs.replace(CYCLE, product_id="pdt_2")
+    account.grant_cycle("other", amount=Decimal(1), cycle=other, at=day(0))
+    assert (account.granted_cycles("sub_1"), account.granted_cycles("sub_2")) == ([CYCLE.start], [])
+    for _ in range(2):
+        account.move_cycle_end("sub_1", CYCLE.start, CYCLE.end, CALENDAR, day(0), products=["pdt_2"])
+    assert [grant.never_was for grant in account.grants.values()] == [True, False]
+    account.move_cycle_end("sub_1", CYCLE.start, CYCLE.start, None, day(0))
+    assert [grant.never_was for grant in account.grants.values()] == [True, True]
+    account.move_cycle_end("sub_1", CYCLE.start, CYCLE.end, CALENDAR, day(0), products=["pdt_1", "pdt_2"])
+    assert [grant.expires for grant in account.grants.values()] == [CYCLE.end, CYCLE.end]
+
+
 def burn(account: CreditAccount, invoice_id: str, *lines: BurnLine) -> None:
     account.burn(invoice_id, subscription_id="sub_1", cycle=(day(0), day(10)), lines=lines, at=day(11))
 

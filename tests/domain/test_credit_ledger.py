@@ -66,8 +66,8 @@ def test_a_rollover_moves_what_lives_on_and_forfeits_the_rest() -> None:
     town.move_to(10)
     rollover = [
         ("credit_rolled_over", -3, 3, 0),
-        ("rollover_forfeited", -3, 0, 0),
-        ("credit_rolled_over", 3, 3, 0),
+        ("credit_rolled_over", 3, 6, 0),
+        ("rollover_forfeited", -3, 3, 0),
         ("credit_added", 10, 13, 0),
     ]
     assert told(town)[2:] == rollover
@@ -187,6 +187,49 @@ def test_an_expired_grant_repays_late_overage_when_that_is_recorded() -> None:
         town.correct("A", index)
     repaid = [(one.id, one.amount, one.at) for one in ledger(town) if ":repaid" in one.id]
     assert repaid == [("A-1:repaid", -2, day(22)), ("A-1:repaid:overage", 2, day(22))]
+
+
+def test_a_line_that_draws_what_a_void_invoice_gave_back_stands_after_it() -> None:
+    town = CreditShop(Subscription("A", 0, 10, Decimal(6), (Meter("first"), Meter("second"))))
+    town.use("second", 6)
+    town.move_to(12)
+    town.close("A", 0)
+    town.use("first", 5, at=day(1))
+    town.void("A", 0)
+    story = [(one.transaction_type.value, int(one.amount), one.at) for one in ledger(town) if one.at != day(0)]
+    assert story == [
+        ("credit_deducted", -6, day(10)),
+        ("credit_added", 6, day(10)),
+        ("refund", 6, day(12)),
+        ("credit_deducted", -5, day(12)),
+        ("credit_deducted", -1, day(12)),
+    ]
+    town.close("A", 0)
+    assert ledger(town)[-2].at == day(12)
+
+
+def test_what_comes_back_before_a_rollover_is_recorded_is_rolled_over_when_it_comes() -> None:
+    town = CreditShop(
+        Subscription("A", 0, 10, Decimal(10), (Meter("a"),), percentage=100),
+        Subscription("B", 0, 10, Decimal(0), (Meter("b"),)),
+    )
+    town.use("b", 5)
+    town.move_to(11)
+    town.close("B", 0)
+    town.move_to(12)
+    town.use("b", -2, at=day(1))
+    town.correct("B", 0)
+    rolled = [
+        (one.id, int(one.amount), one.at)
+        for one in ledger(town)
+        if one.transaction_type is TransactionType.credit_rolled_over
+    ]
+    assert rolled == [
+        ("A-0.1:out", -5, day(10)),
+        ("A-0.1:in", 5, day(10)),
+        ("A-0.1:out:2", -2, day(12)),
+        ("A-0.1:in:2", 2, day(12)),
+    ]
 
 
 def test_entries_of_one_instant_stand_in_the_order_of_their_facts() -> None:

@@ -19,7 +19,6 @@ from domain.grant import (
     burn_key,
     child_of,
     child_place,
-    cycle_expiry,
     rolled_amount,
     turning_points,
 )
@@ -116,10 +115,27 @@ def test_the_id_of_a_child_tells_its_place(grant_id: str, place: tuple[str, int]
     assert child_place(grant_id) == place
 
 
-def test_included_credits_expire_with_their_cycle_or_earlier() -> None:
-    assert cycle_expiry(at(1, 1), at(2, 1), None) == at(2, 1)
-    assert cycle_expiry(at(1, 1), at(2, 1), 10) == at(1, 11)
-    assert cycle_expiry(at(1, 1), at(2, 1), 90) == at(2, 1)
+@pytest.mark.parametrize(
+    ("lasts_until", "outlives", "expires"),
+    [
+        (None, False, at(2, 28)),
+        (at(2, 10), False, at(2, 10)),
+        (at(5, 1), False, at(2, 28)),
+        (at(5, 1), True, at(5, 1)),
+        (None, True, None),
+    ],
+)
+def test_included_credits_expire_with_their_cycle_or_earlier(
+    lasts_until: datetime | None, outlives: bool, expires: datetime | None
+) -> None:
+    assert JANUARY.expiry(lasts_until, outlives) == expires
+
+
+def test_nothing_outlives_a_cycle_that_never_was() -> None:
+    never = msgspec.structs.replace(JANUARY, end=JANUARY.start)
+    assert never.expiry(None, True) == JANUARY.start
+    grant = msgspec.structs.replace(GRANT, cycle=never, expires=JANUARY.start)
+    assert (grant.never_was, grant.rolls_at, GRANT.never_was) == (True, None, False)
 
 
 def test_burn_orders() -> None:
@@ -135,7 +151,7 @@ def test_burn_orders() -> None:
         made("old for ever", at(1, 1), None, 9),
     ]
     oldest = [grant.id for grant in sorted(grants, key=burn_key(BurnOrder.oldest))]
-    assert oldest == ["old for ever", "recorded first", "recorded later", "child"]
+    assert oldest == ["old for ever", "child", "recorded first", "recorded later"]
     earliest = [grant.id for grant in sorted(grants, key=burn_key(BurnOrder.earliest_expiry))]
     assert earliest == ["child", "recorded first", "recorded later", "old for ever"]
 

@@ -123,11 +123,11 @@ def test_a_cycle_that_began_late_shares_the_fixed_price_of_its_planned_span() ->
     late = datetime(2026, 3, 11, tzinfo=UTC)
     fixed, _ = when_rated(given_product(fixed=3100), start=late)
     assert (fixed.kind, fixed.amount) == ("proration", 2100)
-    assert fixed.description == "API: fixed price per cycle, from 2026-03-11T00:00:00.000000Z"
+    assert fixed.description == "API: fixed price per cycle, from 2026-03-11 00:00:00 UTC"
     between, _ = when_rated(given_product(fixed=3100), start=late, end=datetime(2026, 3, 21, tzinfo=UTC))
     assert between.amount == 1000
     assert between.description == (
-        "API: fixed price per cycle, from 2026-03-11T00:00:00.000000Z, until 2026-03-21T00:00:00.000000Z"
+        "API: fixed price per cycle, from 2026-03-11 00:00:00 UTC, until 2026-03-21 00:00:00 UTC"
     )
 
 
@@ -187,7 +187,7 @@ def test_an_adjustment_is_the_difference_and_shows_both_computations() -> None:
     assert (line.before, line.after) == (TWO, more)
     assert (line.cycle_start, line.cycle_end) == ("2026-02-01T00:00:00.000000Z", "2026-03-01T00:00:00.000000Z")
     assert line.description == (
-        "API: Calls, adjustment of the cycle from 2026-02-01T00:00:00.000000Z until 2026-03-01T00:00:00.000000Z"
+        "API: Calls, adjustment of the cycle from 2026-02-01 00:00:00 UTC until 2026-03-01 00:00:00 UTC"
     )
     assert msgspec.json.decode(msgspec.json.encode(line), type=Line) == line
 

@@ -199,15 +199,14 @@ def test_a_child_may_be_drawn_before_its_rollover_is_recorded() -> None:
     )
     town.move_to(12)
     town.use("b", 2)
-    town.debit(Decimal(10))
-    town.debit(Decimal(3))
+    town.debit(Decimal(5))
     town.move_to(15)
     town.close("B", 0)
-    assert draws(town, "B") == {"A-1": 2}
+    assert draws(town, "B") == {"A-0.1": 2}
     town.use("calls", 9, at=day(1))
-    assert (draws(town, "A"), settled(town, "A").uncovered) == ({"A-0": 5}, 4)
+    assert (draws(town, "A"), settled(town, "A").uncovered) == ({"A-0": 3}, 6)
     town.close("A", 0)
-    assert town.settled().remaining == {"A-0": 5, "A-0.1": 0, "A-1": 0}
+    assert town.settled().remaining == {"A-0": 7, "A-0.1": 0, "A-1": 10, "A-1.1": 10}
 
 
 def test_what_was_taken_from_a_child_bounds_what_the_parent_still_gives() -> None:
@@ -449,3 +448,14 @@ def test_a_line_claims_once() -> None:
     claim: Claim = town.claims()[0]
     with pytest.raises(ValueError, match="one line"):
         settle(town.account, [claim, claim], town.now)
+
+
+def test_a_line_is_covered_when_there_are_credits_for_all_its_units() -> None:
+    town = CreditShop(
+        Subscription("A", 0, 10, Decimal(2), (Meter("calls", units_per_credit=Decimal(1000)),)),
+        precision=0,
+    )
+    town.use("calls", 1499)
+    assert (draws(town), settled(town).covered) == ({"A-0": 1}, True)
+    town.debit(Decimal(1))
+    assert (draws(town), settled(town).covered) == ({"A-0": 1}, False)

@@ -29,6 +29,9 @@ class NaiveGrant:
     subscription: Subscription | None
     index: int
 
+    def beside(self) -> tuple[int, str, int]:
+        return -self.count, self.subscription.name if self.subscription else "", self.order
+
 
 class Naive:
     """Claim by claim, unit by unit: a stack of what was drawn, from which a fall takes the latest."""
@@ -56,9 +59,9 @@ class Naive:
             ]
             for grant in self.grants:
                 if grant.expires is not None and self.rolls(grant) and ("roll", grant.id) not in done:
-                    waiting.append((grant.expires, 1, (grant.count, grant.order), grant))
+                    waiting.append((grant.expires, 1, grant.beside(), grant))
                 if ("repay", grant.id) not in done:
-                    waiting.append((grant.begins, 2, (grant.count, grant.order), grant))
+                    waiting.append((grant.begins, 2, grant.beside(), grant))
             waiting = [one for one in waiting if one[0] <= last]
             if not waiting:
                 return
@@ -132,11 +135,11 @@ class Naive:
         if rise:
             stack.append((None, rise))
 
-    def place(self, grant: NaiveGrant) -> tuple[float, float, int, int]:
+    def place(self, grant: NaiveGrant) -> tuple[float, float, tuple[int, str, int]]:
         begins = grant.begins.timestamp()
         expires = grant.expires.timestamp() if grant.expires else NEVER.timestamp()
         first = begins if self.shop.order is BurnOrder.oldest else expires
-        return first, begins, grant.count, grant.order
+        return first, begins, grant.beside()
 
     def count(self, claim: Claim, uncovered: Fraction) -> None:
         terms = claim.overage

@@ -181,6 +181,9 @@ def test_an_invoice_of_corrections_alone_reopens_no_cycle() -> None:
     before = list(subscription.cycles)
     subscription.reopen("inv_none", day(1))
     assert (subscription.cycles, subscription.settled_position) == (before, 0)
+    assert (subscription.reopened_at, subscription.replaces) == (day(1), "inv_none")
+    subscription.settle_late_usage(9, day(1))
+    assert (subscription.reopened_at, subscription.replaces) == (None, None)
 
 
 def test_an_event_of_the_first_form_means_what_it_meant() -> None:
