@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test bench clean
+.PHONY: run test bench bench-close clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/taximeter serve $(ARGS)
@@ -13,6 +13,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/python bench/ingest.py $(ARGS)
+
+bench-close: $(VENV)/.test
+	@$(BIN)/python bench/close.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

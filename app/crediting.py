@@ -19,7 +19,7 @@ from domain.rating import CountedOverage, chargeable_units
 from domain.settlement import Settlement, instants, settle
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
-from projections.rating_facts import LineCredits, MeterKey, PricedLine, counted_meters, meter_lines, prices_of
+from projections.rating_facts import LineCredits, MeterKey, PricedLine, meter_lines, prices_of
 from projections.usage import Measured, Question, measure
 
 
@@ -38,7 +38,7 @@ class AccountView(msgspec.Struct, frozen=True):
             if (claim.key.subscription_id, claim.key.cycle_start) == (subscription_id, cycle_start):
                 settled = self.settlement.by_key[claim.key]
                 overage = counted_overage(claim.overage, settled.overage)
-                found[claim.key.product_id, claim.key.meter_id] = LineCredits(settled.credits, overage)
+                found[claim.key.product_id, claim.key.meter_id] = LineCredits(settled.credits, settled.covered, overage)
         return found
 
 
@@ -57,12 +57,13 @@ async def account_view(
     customer_id: str,
     *,
     until: datetime | None = None,
+    claims_until: datetime | None = None,
     late_claims: Sequence[ClaimingCycle] = (),
 ) -> AccountView:
     """The account with the claims of every cycle of the customer that is not closed, and of ``late_claims``.
 
-    Cycles that have begun by ``until`` (by default now) are opened first: their grants are part of the account. Raises
-    ``NotFound``.
+    Cycles that have begun by ``until`` (by default now) are opened first: their grants are part of the account. Those
+    that end after ``claims_until`` claim nothing. Raises ``NotFound``.
     """
     entitlement = await aggregates.get(Entitlement, entitlement_id)
     at = until or aggregates.now
@@ -74,7 +75,7 @@ async def account_view(
     claims: list[Claim] = []
     for subscription in subscriptions:
         for cycle in subscription.cycles:
-            if cycle.invoice_id is None:
+            if cycle.invoice_id is None and (claims_until is None or cycle.end <= claims_until):
                 claims += await claiming.claims(ClaimingCycle(subscription, cycle, aggregates.position, ()))
     for late_claim in late_claims:
         claims += await claiming.claims(late_claim)
@@ -139,8 +140,7 @@ class _Claiming:
 
     async def _steps(self, subscription: Subscription, cycle: OpenedCycle, line: PricedLine) -> tuple[Step, ...]:
         edges = [cycle.start, *instants(self._account, cycle.start, cycle.end), cycle.end]
-        meters = await counted_meters(self._aggregates.database, self._aggregates.tenant_id)
-        meter = meters[line.price.meter_id]
+        meter = (await self._aggregates.meters())[line.price.meter_id]
         question = Question(self._aggregates.tenant_id, meter, subscription.customer_id, self._aggregates.counted)
         so_far = Measured()
         steps: list[Step] = []

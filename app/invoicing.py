@@ -8,9 +8,10 @@ from app.accounts import accounts_of
 from app.service import Caller, Service
 from app.transaction import transaction
 from domain.errors import NotFound
-from domain.invoice import Document, Invoice
+from domain.invoice import Document, Invoice, Status
 from domain.subscription import Subscription
 from domain.wallet import Wallet
+from projections.aggregates import Aggregates
 from projections.database import Database, Row
 from projections.statements import load
 
@@ -37,10 +38,18 @@ async def find_bill(database: Database, tenant_id: str, invoice_id: str) -> Bill
     return bill_of(row)
 
 
-async def standing_documents(database: Database, tenant_id: str, subscription_id: str, position: int) -> list[Document]:
-    """The documents of a subscription that are not void, oldest first, as known at ``position``."""
-    rows = await database.fetch(SQL["standing"], tenant_id, subscription_id, position)
-    return [bill_of(row).document for row in rows]
+async def documents_of(known: Aggregates, subscription_id: str) -> list[tuple[Document, bool]]:
+    """The documents of a subscription, oldest first, each with whether it stood at the position."""
+    rows = await known.database.fetch(SQL["of_subscription"], known.tenant_id, subscription_id, known.position)
+    return [(bill.document, await _stood(known, bill)) for bill in map(bill_of, rows)]
+
+
+async def _stood(known: Aggregates, bill: Bill) -> bool:
+    if bill.status != Status.void:
+        return True
+    # The read model may know of a later position: only the log tells when it was voided.
+    invoice = await known.get(Invoice, str(bill.document.invoice_id))
+    return invoice.status is not Status.void
 
 
 async def mark(service: Service, caller: Caller, invoice_id: str, *, paid: bool) -> Bill:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from app.invoicing import standing_documents
+from app.invoicing import documents_of
+from domain import instant
 from domain.invoice import Document
+from domain.meter import Meter
 from domain.plan import OpenedCycle
+from domain.product import Product
 from domain.rating import Computation, Line, LineKind, adjustment_line, computation_of, rate
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
@@ -22,8 +25,8 @@ HOUR = timedelta(hours=1)
 class LateCycle(msgspec.Struct, frozen=True):
     """A closed cycle with usage that its invoice does not know of, and the lines that it touches.
 
-    ``priced_at`` is the position of its invoice, ``recorded_at`` when the first of that usage was recorded, and
-    ``invoiced`` what each of the lines has come to so far.
+    ``priced_at`` is the position of its invoice, ``recorded_at`` when the first of that usage was recorded, or when an
+    invoice was voided since, and ``invoiced`` what each of the lines has come to so far.
     """
 
     cycle: OpenedCycle
@@ -44,46 +47,65 @@ async def unsettled_hours(known: Aggregates, subscription: Subscription) -> list
 
 
 async def late_cycles(known: Aggregates, subscription: Subscription) -> list[LateCycle]:
-    """The closed cycles of a subscription that have to be rated again, as known at the position."""
+    """The closed cycles of a subscription that have to be rated again, as known at the position.
+
+    Since an invoice was voided that is also what any document ever corrected: a correction may have gone with it.
+    """
     hours = await unsettled_hours(known, subscription)
     closed = [cycle for cycle in subscription.cycles if cycle.invoice_id is not None]
+    if not closed or not (hours or subscription.reopened_at):
+        return []
+    documents = await documents_of(known, subscription.object_id)
+    standing = [document for document, stood in documents if stood]
     found: list[LateCycle] = []
-    documents: Sequence[Document] | None = None
-    for cycle in closed if hours else []:
-        late = [hour for hour in hours if cycle.start - HOUR < hour.hour < cycle.end]
-        if not late:
-            continue
-        if documents is None:
-            documents = await standing_documents(
-                known.database, known.tenant_id, subscription.object_id, known.position
-            )
-        own = next(document for document in documents if document.invoice_id == cycle.invoice_id)
-        unknown = [hour for hour in late if hour.position > own.position]
-        meters = {hour.meter_id for hour in unknown}
-        lines = meter_lines(await prices_of(known, cycle, own.position))
-        touched = [line.key for line in lines if line.price.meter_id in meters]
+    for cycle in closed:
+        own = next(document for document in standing if document.invoice_id == cycle.invoice_id)
+        late = [hour for hour in hours if cycle.start - HOUR < hour.hour < cycle.end and hour.position > own.position]
+        corrected = [document for document, _ in documents] if subscription.reopened_at else []
+        touched = await _touched(known, cycle, own, {hour.meter_id for hour in late}, corrected)
         if touched:
-            invoiced = {key: _invoiced(documents, own, key) for key in touched}
-            found.append(LateCycle(cycle, own.position, min(hour.recorded_at for hour in unknown), invoiced))
+            invoiced = {key: _invoiced(standing, own.cycle_start, key, own.lines) for key in touched}
+            times = [min(hour.recorded_at for hour in late)] if late else []
+            times += [subscription.reopened_at] if subscription.reopened_at else []
+            found.append(LateCycle(cycle, own.position, max(times), invoiced))
     return found
 
 
-def _invoiced(documents: Sequence[Document], own: Document, key: MeterKey) -> Computation:
-    """What a line of a closed cycle has come to: the latest computation, and the sum of the amounts."""
-    first = computation_of([line for line in own.lines if _is_of(line, key) and line.kind is not LineKind.adjustment])
-    adjustments = [
-        line
-        for document in documents
-        for line in document.lines
-        if line.kind is LineKind.adjustment and _is_of(line, key) and line.cycle_start == own.cycle_start
-    ]
+async def _touched(
+    known: Aggregates, cycle: OpenedCycle, own: Document, meters: Collection[str], corrected: Sequence[Document]
+) -> list[MeterKey]:
+    """The lines of a closed cycle that count with these meters, and those that any of the documents ever corrected."""
+    if not meters and not corrected:
+        return []
+    lines = meter_lines(await prices_of(known, cycle, own.position))
+    touched = [line.key for line in lines if line.price.meter_id in meters]
+    touched += [_key(line) for document in corrected for line in _corrections(document, own.cycle_start)]
+    return list(dict.fromkeys(touched))
+
+
+def _corrections(document: Document, cycle_start: str) -> list[Line]:
+    """The lines of a document that correct the cycle with this start."""
+    return [line for line in document.lines if line.kind is LineKind.adjustment and line.cycle_start == cycle_start]
+
+
+def _key(line: Line) -> MeterKey:
+    return line.product_id, str(line.meter_id)
+
+
+def _invoiced(documents: Sequence[Document], cycle_start: str, key: MeterKey, own: Sequence[Line]) -> Computation:
+    """What a line of a cycle has come to: the latest computation, and the sum of the amounts.
+
+    ``own`` are the lines of the cycle's own invoice.
+    """
+    first = computation_of(_lines_of(own, key))
+    adjustments = [line for document in documents for line in _lines_of(_corrections(document, cycle_start), key)]
     latest = adjustments[-1].after if adjustments else first
     assert latest is not None, "an adjustment shows both computations"
     return msgspec.structs.replace(latest, amount=first.amount + sum(line.amount for line in adjustments))
 
 
-def _is_of(line: Line, key: MeterKey) -> bool:
-    return (line.product_id, line.meter_id) == key
+def _lines_of(lines: Iterable[Line], key: MeterKey) -> list[Line]:
+    return [line for line in lines if _key(line) == key]
 
 
 async def adjustment_lines(
@@ -91,27 +113,45 @@ async def adjustment_lines(
 ) -> list[Line]:
     """One line for each (product, meter) of a closed cycle whose computation differs from what was invoiced."""
     facts = await corrected_facts(known, subscription, late.cycle, settled, late.priced_at, late.invoiced.keys())
-    rated = rate(facts).lines
-    names = {
-        (product.product_id, usage.price.meter_id): (product.name, usage.name)
-        for product in facts.products
-        for usage in product.usage
-    }
+    return await _differences(known, late.cycle, late.invoiced, rate(facts).lines)
+
+
+async def reissue_lines(
+    known: Aggregates, subscription: Subscription, cycle: OpenedCycle, own: Sequence[Line]
+) -> list[Line]:
+    """What takes back standing corrections of a voided invoice's cycle, on the invoice that is issued for it again.
+
+    That one's ``own`` lines have all usage in them, so without these the corrections would be paid twice.
+    """
+    if cycle.replaces is None:
+        return []
+    start = instant.text(cycle.start)
+    standing = [document for document, stood in await documents_of(known, subscription.object_id) if stood]
+    keys = dict.fromkeys(_key(line) for document in standing for line in _corrections(document, start))
+    return await _differences(known, cycle, {key: _invoiced(standing, start, key, own) for key in keys}, own)
+
+
+async def _differences(
+    known: Aggregates, cycle: OpenedCycle, invoiced: Mapping[MeterKey, Computation], rated: Sequence[Line]
+) -> list[Line]:
+    """One line for each (product, meter) that came to something else than what ``rated`` says."""
     lines: list[Line] = []
-    for key, before in late.invoiced.items():
-        own = [line for line in rated if _is_of(line, key)]
+    for key, before in invoiced.items():
+        own = [line for line in _lines_of(rated, key) if line.kind is not LineKind.adjustment]
         after = computation_of(own)
         if after != before:
-            product_name, meter_name = names[key]
+            product = await known.at_instant(Product, key[0], cycle.end)
+            meter = await known.at_instant(Meter, key[1], cycle.end)
             lines.append(
                 adjustment_line(
                     product_id=key[0],
-                    product_name=product_name,
+                    product_name=product.name,
                     meter_id=key[1],
-                    meter_name=meter_name,
-                    price_per_unit=next(line.price_per_unit for line in own if line.kind is LineKind.usage),
-                    cycle_start=late.cycle.start,
-                    cycle_end=late.cycle.end,
+                    meter_name=meter.name,
+                    # A price version that was recorded since may not name the meter any more.
+                    price_per_unit=next((line.price_per_unit for line in own if line.kind is LineKind.usage), "0"),
+                    cycle_start=cycle.start,
+                    cycle_end=cycle.end,
                     before=before,
                     after=after,
                 )

@@ -77,6 +77,10 @@ SECRET_MAX_CHARS = 200
 INVOICE_PREFIX_MAX_CHARS = 20
 """An invoice number has to fit a line on a page."""
 
+CYCLES_BACK_MAX = 1_500
+"""Cycles that a new subscription may have behind it: over four years of days. All are opened in its one command, which
+holds the tenant's log meanwhile."""
+
 CLOCK_MOVE_DAYS_MAX = 3_653
 """How far one request may move a test clock: ten years. Each cycle on the way is closed, so a mistyped year would cost
 hours."""

@@ -17,6 +17,8 @@ from domain.subscription import Subscription
 from projections.aggregates import Aggregates, known
 from projections.log_reader import fold
 
+MICROSECOND = timedelta(microseconds=1)
+
 _INTERRUPTIONS = (
     Subscription.CycleCut,
     Subscription.BillingDateMoved,
@@ -58,7 +60,9 @@ class _Granting:
             price = product.price_at(cycle.start)
             for included in price.credits:
                 entitlement = known(await self._aggregates.find(Entitlement, included.credit_entitlement_id))
-                terms = included.terms(entitlement.terms, price.currency)
+                # Its terms are those of the cycle's first instant, whenever the cycle is opened.
+                then = await self._aggregates.at_instant(Entitlement, entitlement.object_id, cycle.start + MICROSECOND)
+                terms = included.terms(then.terms, price.currency)
                 account = await account_for(self._aggregates, entitlement, self._subscription.customer_id)
                 account.grant_cycle(
                     new_id("grt"),

@@ -16,11 +16,15 @@ from projections.quantities import projected_position
 
 
 @asynccontextmanager
-async def reading(service: Service, caller: Caller, *, latest: bool = False) -> AsyncIterator[Aggregates]:
+async def reading(
+    service: Service, caller: Caller, *, latest: bool = False, at_least: int = 0
+) -> AsyncIterator[Aggregates]:
     """The tenant's aggregates as known at the projected position. What is decided on them is not recorded.
 
-    ``latest`` gives them as of the log's end, so that a read after a write sees it, with the quantities counted so far.
+    ``latest`` gives them as of the log's end, so that a read after a write sees it, with the quantities counted so far;
+    ``at_least`` waits until so much is counted, as ``wait_for`` does.
     """
+    await wait_for(service, caller.tenant_id, at_least)
     async with (
         service.pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),

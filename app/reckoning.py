@@ -8,16 +8,25 @@ from datetime import datetime
 import msgspec
 
 from app.crediting import AccountView, ClaimingCycle, account_view
-from app.late_usage import LateCycle, adjustment_lines, late_cycles
+from app.late_usage import LateCycle, adjustment_lines, late_cycles, reissue_lines
 from domain import instant
 from domain.credit_account import CreditAccount
 from domain.invoice import Document, DocumentType, Issue, Subject, compose
 from domain.plan import OpenedCycle
+from domain.product import Product
 from domain.rating import Rated, rate
 from domain.subscription import Subscription
 from domain.wallet import Wallet
 from projections.aggregates import Aggregates
-from projections.rating_facts import LineCredits, MeterKey, cycle_facts, meter_lines, only_adjustments, prices_of
+from projections.rating_facts import (
+    LineCredits,
+    MeterKey,
+    cycle_facts,
+    meter_lines,
+    only_adjustments,
+    prices_of,
+    taxed_inside,
+)
 
 
 class Reckoning(msgspec.Struct, frozen=True):
@@ -68,7 +77,7 @@ class Reckoning(msgspec.Struct, frozen=True):
             currency=self.subscription.currency,
             cycle=(instant.text(cycle.start), instant.text(cycle.end)),
             type=self._type(),
-            replaces=self.cycle.replaces if self.cycle else None,
+            replaces=self.cycle.replaces if self.cycle else self.subscription.replaces,
         )
 
     def _type(self) -> DocumentType:
@@ -84,31 +93,54 @@ async def reckon(known: Aggregates, subscription: Subscription, cycle: OpenedCyc
     opened in memory.
     """
     late = await late_cycles(known, subscription)
-    late_claims = [ClaimingCycle(subscription, one.cycle, one.priced_at, one.invoiced.keys()) for one in late]
-    until = known.now if cycle is None else max(known.now, cycle.end)
-    accounts = [
-        await account_view(known, entitlement_id, subscription.customer_id, until=until, late_claims=late_claims)
-        for entitlement_id in await _entitlements(known, cycle, late_claims)
-    ]
+    accounts = await _accounts(known, subscription, cycle, late)
     adjustments = [
         line
         for one in late
         for line in await adjustment_lines(known, subscription, one, _settled(subscription, one.cycle, accounts))
     ]
     if cycle is None:
-        facts = await only_adjustments(known, subscription, adjustments)
+        rated = rate(await only_adjustments(known, subscription, adjustments))
     else:
-        facts = await cycle_facts(known, subscription, cycle, _settled(subscription, cycle, accounts), adjustments)
-    return Reckoning(subscription, cycle, late, accounts, rate(facts))
+        facts = await cycle_facts(known, subscription, cycle, _settled(subscription, cycle, accounts))
+        own = rate(facts).lines
+        adjustments += await reissue_lines(known, subscription, cycle, own)
+        inside = facts.taxed_inside | await taxed_inside(known, [line.product_id for line in adjustments])
+        rated = rate(msgspec.structs.replace(facts, adjustments=tuple(adjustments), taxed_inside=inside))
+    return Reckoning(subscription, cycle, late, accounts, rated)
+
+
+async def _accounts(
+    known: Aggregates, subscription: Subscription, cycle: OpenedCycle | None, late: Sequence[LateCycle]
+) -> list[AccountView]:
+    """The credit accounts that the lines draw on. What cycles claim that end later changes nothing here."""
+    late_claims = [ClaimingCycle(subscription, one.cycle, one.priced_at, one.invoiced.keys()) for one in late]
+    ends = [one.end for one in (cycle, *(one.cycle for one in late)) if one is not None]
+    return [
+        await account_view(
+            known,
+            entitlement_id,
+            subscription.customer_id,
+            until=max(known.now, *ends),
+            claims_until=max(ends),
+            late_claims=late_claims,
+        )
+        for entitlement_id in await _entitlements(known, cycle, late_claims)
+    ]
 
 
 async def _entitlements(
     known: Aggregates, cycle: OpenedCycle | None, late_claims: Sequence[ClaimingCycle]
 ) -> list[str]:
-    """The entitlements whose credits the lines burn or the cycle's products include, each once, in order."""
-    prices = [] if cycle is None else await prices_of(known, cycle, known.position)
-    found = [line.price.credit_entitlement_id for line in meter_lines(prices)]
-    found += [included.credit_entitlement_id for _, price in prices for included in price.credits]
+    """The entitlements whose credits the lines burn or the cycle may have been granted, each once, in order."""
+    found: list[str | None] = []
+    if cycle is not None:
+        prices = await prices_of(known, cycle, known.position)
+        found += [line.price.credit_entitlement_id for line in meter_lines(prices)]
+        for item in cycle.items:
+            # A version that was recorded since the cycle began may include others than those that were granted.
+            product = await known.at_position(Product, item.product_id, known.position)
+            found += [one.credit_entitlement_id for version in product.versions for one in version.price.credits]
     for late_claim in late_claims:
         for line in meter_lines(await prices_of(known, late_claim.cycle, late_claim.priced_at)):
             if line.key in late_claim.touched:

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from app.identity import new_id
+from app.limits import CYCLES_BACK_MAX
 from app.opening import open_cycles
 from app.sealing import key_for, seal
 from app.service import Caller, Service
 from app.transaction import Transaction, transaction
 from domain.customer import Customer
-from domain.cycle import Anchor
+from domain.cycle import Anchor, boundary
 from domain.errors import Invalid
 from domain.plan import Item
 from domain.price import Price
@@ -67,6 +68,7 @@ async def subscribe(service: Service, caller: Caller, order: Order) -> str:
         if order.billing_currency not in (None, price.currency):
             raise Invalid("billing_currency", f"the product is priced in {price.currency}", "CURRENCY_MISMATCH")
         customer = await _customer(running, order)
+        _check_backlog(order, price, customer.time_zone, running.now)
         customer_id = customer.object_id
         key = await key_for(running.database, running.tenant_id, customer_id)
         anchor = Anchor(date=order.anchor_date) if order.anchor_date else Anchor(instant=running.now)
@@ -86,6 +88,15 @@ async def subscribe(service: Service, caller: Caller, order: Order) -> str:
         running.add(subscription)
         await open_cycles(running, subscription, running.now)
     return subscription_id
+
+
+def _check_backlog(order: Order, price: Price, zone: str, now: datetime) -> None:
+    """Raises ``Invalid`` for an anchor so far back that opening its cycles would hold the tenant's log for long."""
+    if order.anchor_date is None:
+        return
+    last = boundary(Anchor(date=order.anchor_date), price.cycle, CYCLES_BACK_MAX, zone)
+    if last <= now:
+        raise Invalid("anchor_date", f"lies more than {CYCLES_BACK_MAX} cycles back")
 
 
 def _check_year(day: date, field: str) -> None:

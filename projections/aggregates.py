@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from domain.aggregate import Fact, Root
 from domain.errors import NotFound
+from projections.counting import CountedMeter
 from projections.database import Database
 from projections.log_reader import facts_of, fold
+from projections.quantities import counted_meters
 
 AnyRoot = TypeVar("AnyRoot", bound=Root)
 
@@ -32,6 +34,8 @@ class Aggregates:
         self.counted = position if counted is None else counted
         self._held: dict[str, Root] = {}
         self._facts: dict[str, Sequence[Fact]] = {}
+        self._earlier: dict[tuple[str, int], Root | None] = {}
+        self._meters: Mapping[str, CountedMeter] | None = None
 
     async def find(self, kind: type[AnyRoot], object_id: str) -> AnyRoot | None:
         """An aggregate of this tenant, or ``None`` when there is none."""
@@ -67,20 +71,30 @@ class Aggregates:
             self._facts[stream] = await facts_of(self.database, self.tenant_id, stream, up_to=self.position)
         return self._facts[stream]
 
+    async def meters(self) -> Mapping[str, CountedMeter]:
+        """Every meter of the tenant by its id, read once."""
+        if self._meters is None:
+            self._meters = await counted_meters(self.database, self.tenant_id)
+        return self._meters
+
     async def at_instant(self, kind: type[AnyRoot], object_id: str, at: datetime) -> AnyRoot:
-        """The aggregate as recorded by ``at``; as it began, when it was recorded later only.
+        """The aggregate as recorded before ``at``; as it began, when it was recorded later only.
 
         Recording times never decrease, so this is a prefix of the stream.
         """
         facts = await self.facts(kind, object_id)
-        return known(fold(kind, [fact for fact in facts if fact.originator_version == 1 or fact.timestamp <= at]))
+        return known(fold(kind, [fact for fact in facts if fact.originator_version == 1 or fact.timestamp < at]))
 
     async def at_position(self, kind: type[AnyRoot], object_id: str, position: int) -> AnyRoot:
         """The aggregate as known at an earlier position."""
         if position >= self.position:
             return known(await self.find(kind, object_id))
-        stream = kind.stream(object_id)
-        return known(fold(kind, await facts_of(self.database, self.tenant_id, stream, up_to=position)))
+        key = (kind.stream(object_id), position)
+        if key not in self._earlier:
+            self._earlier[key] = fold(kind, await facts_of(self.database, self.tenant_id, key[0], up_to=position))
+        earlier = known(self._earlier[key])
+        assert isinstance(earlier, kind)
+        return earlier
 
 
 def known(found: AnyRoot | None) -> AnyRoot:

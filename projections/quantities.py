@@ -49,6 +49,12 @@ async def projected_position(database: Database, tenant_id: str) -> int:
     return cast("int | None", await database.fetchval(SQL["position"], tenant_id)) or 0
 
 
+async def counted_meters(database: Database, tenant_id: str) -> dict[str, CountedMeter]:
+    """Every meter of the tenant by its id."""
+    rows: list[Row] = await database.fetch(SQL["meters"], tenant_id)
+    return {row["meter_id"]: counted_meter(row) for row in rows}
+
+
 async def project_page(database: Database, tenant_id: str) -> bool:
     """Claim the tenant, fold one page and move the checkpoint, all in one transaction.
 
@@ -82,7 +88,7 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
     end = await _page_end(database, tenant_id, position, until)
     if end is None:
         return None
-    meters = [counted_meter(row) for row in await database.fetch(SQL["meters"], tenant_id)]
+    meters = list((await counted_meters(database, tenant_id)).values())
     page = _Page(database, tenant_id, position, end)
     await page.count([meter for meter in meters if meter.created_position <= position], position, end)
     # A meter counts what was recorded before it too: it starts with the whole log up to this page.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,9 +16,7 @@ from domain.rating import ZERO, CountedOverage, CycleFacts, Line, MeterUsage, Ra
 from domain.subscription import Subscription
 from domain.tenant import Tenant
 from projections.aggregates import Aggregates
-from projections.counting import CountedMeter, counted_meter
-from projections.database import Database, Row
-from projections.quantities import SQL
+from projections.counting import CountedMeter
 from projections.usage import Question, measure
 
 MeterKey = tuple[str, str]
@@ -26,9 +24,10 @@ MeterKey = tuple[str, str]
 
 
 class LineCredits(msgspec.Struct, frozen=True):
-    """The credits that a line draws, and what counts as overage beyond them."""
+    """The credits that a line draws, whether they are all that it wants, and what counts as overage beyond them."""
 
     credits: Decimal
+    covered: bool
     overage: CountedOverage | None
 
 
@@ -68,14 +67,13 @@ async def cycle_facts(
     subscription: Subscription,
     cycle: OpenedCycle,
     settled: Mapping[MeterKey, LineCredits],
-    adjustments: Sequence[Line] = (),
 ) -> CycleFacts:
     """The facts of one cycle as known at the position, which the quantities have to be at.
 
     Products and prices come from their streams up to that position, so what is recorded later changes nothing. Their
     texts are those of the cycle's end, so that closing late gives the same lines as closing on time.
     """
-    return await _facts(known, subscription, cycle, settled, known.position, None, adjustments)
+    return await _facts(known, subscription, cycle, settled, known.position, None)
 
 
 async def corrected_facts(
@@ -90,7 +88,7 @@ async def corrected_facts(
 
     Its price versions are those known at ``priced_at``, the position of its invoice.
     """
-    return await _facts(known, subscription, cycle, settled, priced_at, only, ())
+    return await _facts(known, subscription, cycle, settled, priced_at, only)
 
 
 async def _facts(
@@ -100,9 +98,8 @@ async def _facts(
     settled: Mapping[MeterKey, LineCredits],
     priced_at: int,
     only: Collection[MeterKey] | None,
-    adjustments: Sequence[Line],
 ) -> CycleFacts:
-    meters = await counted_meters(known.database, known.tenant_id)
+    meters = await known.meters()
     products: list[RatedProduct] = []
     for item, price in await prices_of(known, cycle, priced_at):
         wanted = [meter for meter in price.meters if only is None or (item.product_id, meter.meter_id) in only]
@@ -136,8 +133,8 @@ async def _facts(
         fee=cycle.fee,
         trial=cycle.trial,
         products=tuple(products),
-        adjustments=tuple(adjustments),
-        taxes=await _taxes(known, cycle.end, any(product.price.tax_inclusive for product in products)),
+        taxes=await _taxes(known, cycle.end),
+        taxed_inside=await taxed_inside(known, [product.product_id for product in products]),
     )
 
 
@@ -153,15 +150,25 @@ async def only_adjustments(known: Aggregates, subscription: Subscription, lines:
         trial=False,
         products=(),
         adjustments=tuple(lines),
-        taxes=await _taxes(known, known.now, False),
+        taxes=await _taxes(known, known.now),
+        taxed_inside=await taxed_inside(known, [line.product_id for line in lines]),
     )
 
 
-async def _taxes(known: Aggregates, at: datetime, included: bool) -> tuple[Tax, ...]:
-    """The tenant's tax lines as set at an instant; prices that are stated with tax contain them all."""
+async def _taxes(known: Aggregates, at: datetime) -> tuple[Tax, ...]:
+    """The tenant's tax lines as set before an instant."""
     tenant = await known.at_instant(Tenant, known.tenant_id, at)
-    taxes = () if tenant.settings.tax_lines is msgspec.UNSET else tenant.settings.tax_lines
-    return tuple(msgspec.structs.replace(tax, included=True) if included else tax for tax in taxes)
+    return () if tenant.settings.tax_lines is msgspec.UNSET else tenant.settings.tax_lines
+
+
+async def taxed_inside(known: Aggregates, product_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the products whose prices contain tax, which all prices of a product do or none."""
+    inside = [
+        product_id
+        for product_id in dict.fromkeys(product_ids)
+        if (await known.at_position(Product, product_id, known.position)).newest_price.tax_inclusive
+    ]
+    return frozenset(inside)
 
 
 async def _usage(
@@ -181,11 +188,6 @@ async def _usage(
         price=price,
         consumed=measured.quantity(meter.aggregation),
         credits=settled.credits if settled else ZERO,
+        covered=settled is not None and settled.covered,
         overage=settled.overage if settled else None,
     )
-
-
-async def counted_meters(database: Database, tenant_id: str) -> dict[str, CountedMeter]:
-    """Every meter of the tenant by its id."""
-    rows: list[Row] = await database.fetch(SQL["meters"], tenant_id)
-    return {row["meter_id"]: counted_meter(row) for row in rows}

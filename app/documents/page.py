@@ -137,12 +137,7 @@ def span_text(start: str, end: str, zone: str) -> str:
     if all(day != before for day, before in days):
         named = "" if zone == "UTC" else f" ({zone})"
         return f"{days[0][0].isoformat()} to {days[1][1].isoformat()}{named}"
-    return f"{_moment(first)} until {_moment(after)}"
-
-
-def _moment(at: datetime) -> str:
-    """An instant in UTC to the second, or as exactly as it is."""
-    return f"{at.replace(tzinfo=None).isoformat(' ')} UTC"
+    return f"{instant.moment(first)} until {instant.moment(after)}"
 
 
 def _money(minor: int, currency: str) -> str:
@@ -176,9 +171,14 @@ def _row(line: Line, currency: str) -> Row:
         description=line.description,
         notes=tuple(_notes(line, currency)),
         quantity=grouped(line.paid_units),
-        unit_price=_price(line.price_per_unit, currency),
+        unit_price=_unit_price(line, currency),
         amount=_money(line.amount, currency),
     )
+
+
+def _unit_price(line: Line, currency: str) -> str:
+    """Empty where quantity times one price is not the amount: by tiers, and for a difference of two amounts."""
+    return "" if line.tiers or line.before is not None else _price(line.price_per_unit, currency)
 
 
 def _notes(line: Line, currency: str) -> Iterator[str]:
@@ -195,10 +195,13 @@ def _notes(line: Line, currency: str) -> Iterator[str]:
 
 
 def _split(units: Line | Computation) -> str:
-    """Consumed units, and what becomes of them: 7: 2 free, 1 in credits, 4 to pay."""
-    kinds = ((units.free_units, "free"), (units.credit_units, "in credits"), (units.paid_units, "to pay"))
+    """Consumed units, and what becomes of them: 7 = 2 free, 1 in credits, 4 to pay."""
+    # What credits do not cover of a line without a price of its own is overage's business, not this line's.
+    unpriced = isinstance(units, Line) and units.price_per_unit == "0" and not units.tiers
+    rest = "not covered" if unpriced else "to pay"
+    kinds = ((units.free_units, "free"), (units.credit_units, "in credits"), (units.paid_units, rest))
     parts = ", ".join(f"{grouped(count)} {kind}" for count, kind in kinds if count != "0")
-    return f"{grouped(units.consumed_units)}: {parts}" if parts else grouped(units.consumed_units)
+    return f"{grouped(units.consumed_units)} = {parts}" if parts else grouped(units.consumed_units)
 
 
 def _computation(computation: Computation, currency: str) -> str:

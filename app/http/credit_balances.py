@@ -24,6 +24,7 @@ from app.http.reading import (
     Metadata,
     PageNumber,
     PageSize,
+    Position,
     Serving,
     check_spelling,
     members,
@@ -188,10 +189,11 @@ async def list_balances(
     customer_id: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
+    at_least: Position = 0,
 ) -> BalanceList:
     """The balances of every customer who has an account of an entitlement, the newest account first."""
     rows, entitlement_id = page(page_number, page_size), path_id(credit_entitlement_id, WHAT)
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         await find_entitlement(aggregates.database, aggregates.tenant_id, entitlement_id)
         items: list[BalanceAnswer] = []
         for row in await _accounts(aggregates, entitlement_id, customer_id, rows.size, rows.offset):
@@ -202,10 +204,14 @@ async def list_balances(
 
 @get(ACCOUNT, guards=[requires("read")])
 async def get_balance(
-    request: Asked, service: Serving, credit_entitlement_id: FromPath[str], customer_id: FromPath[str]
+    request: Asked,
+    service: Serving,
+    credit_entitlement_id: FromPath[str],
+    customer_id: FromPath[str],
+    at_least: Position = 0,
 ) -> BalanceAnswer:
     """A customer's balance of an entitlement, after all usage of the open cycles."""
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         view, customer = await asked_account(aggregates, credit_entitlement_id, customer_id)
         account = view.account
         for row in await _accounts(aggregates, account.entitlement_id, account.customer_id, 1, 0):
@@ -270,10 +276,15 @@ def _entry_answer(order: Order, entry_type: EntryType, entry: Entry) -> EntryAns
 
 
 @get("/customers/{customer_id:str}/credit-entitlements", guards=[requires("read")])
-async def list_customer_credits(request: Asked, service: Serving, customer_id: FromPath[str]) -> CustomerCreditsList:
+async def list_customer_credits(
+    request: Asked,
+    service: Serving,
+    customer_id: FromPath[str],
+    at_least: Position = 0,
+) -> CustomerCreditsList:
     """The entitlements of which a customer has an account, with the balances."""
     customer_id = path_id(customer_id, "customer")
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         await find_customer(aggregates.database, aggregates.tenant_id, customer_id)
         rows = await aggregates.database.fetch(SQL["accounts_of_customer"], aggregates.tenant_id, customer_id)
         views = [await account_view(aggregates, row["credit_entitlement_id"], customer_id) for row in rows]
@@ -293,9 +304,14 @@ def _customer_credits(view: AccountView) -> CustomerCredits:
 
 
 @get("/subscriptions/{subscription_id:str}/credit-usage", guards=[requires("read")])
-async def get_credit_usage(request: Asked, service: Serving, subscription_id: FromPath[str]) -> CreditUsageList:
+async def get_credit_usage(
+    request: Asked,
+    service: Serving,
+    subscription_id: FromPath[str],
+    at_least: Position = 0,
+) -> CreditUsageList:
     """The credits that a subscription includes or burns, with the terms of its newest cycle."""
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         subscription = await aggregates.get(Subscription, path_id(subscription_id, "subscription"))
         items: list[CreditUsage] = []
         for linked in await linked_credits(aggregates, subscription):

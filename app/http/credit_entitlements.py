@@ -27,6 +27,7 @@ from app.http.reading import (
 from app.http.wallets import check_currency
 from app.identity import new_id
 from app.limits import CREDIT_UNIT_MAX_CHARS
+from app.price_versions import check_currency_of
 from app.transaction import transaction
 from app.wallets import SQL
 from domain import instant, number
@@ -253,7 +254,9 @@ async def update_entitlement(
         raise Invalid("precision", "never changes; declare a new credit entitlement", "PRECISION_FIXED")
     async with transaction(service, request.auth, "credit_entitlement.change") as running:
         found = await undeleted(running, path_id(credit_entitlement_id, WHAT))
-        found.change(_terms(data, found.terms, found.precision), running.now)
+        terms = _terms(data, found.terms, found.precision)
+        await check_currency_of(running, found.object_id, terms)
+        found.change(terms, running.now)
 
 
 @delete(

@@ -13,7 +13,7 @@ from litestar.params import FromPath, FromQuery
 from app.crediting import AccountView
 from app.http.auth import requires
 from app.http.credit_balances import ACCOUNT, asked_account
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, raw, read_instant
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Position, Serving, page, raw, read_instant
 from app.reading_log import reading
 from domain import instant, number
 from domain.credit_ledger import Movement, movements
@@ -95,9 +95,9 @@ class LedgerList(msgspec.Struct):
 
 
 def _status(view: AccountView, grant: Grant) -> GrantStatus:
-    if grant.expired_by(view.at):
-        return GrantStatus.expired
-    return GrantStatus.active if view.settlement.remaining[grant.id] else GrantStatus.depleted
+    if not view.settlement.remaining[grant.id]:
+        return GrantStatus.depleted
+    return GrantStatus.expired if grant.expired_by(view.at) else GrantStatus.active
 
 
 def _rolled_over(view: AccountView, grant: Grant) -> bool:
@@ -163,10 +163,11 @@ async def list_grants(
     status: FromQuery[GrantStatus | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
+    at_least: Position = 0,
 ) -> GrantList:
     """A customer's grants of an entitlement, those that began last first."""
     rows = page(page_number, page_size)
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         view, _ = await asked_account(aggregates, credit_entitlement_id, customer_id)
     begun = [grant for grant in view.settlement.grants.values() if grant.begins <= view.at]
     begun.sort(key=lambda grant: (grant.begins, grant.order), reverse=True)
@@ -185,6 +186,7 @@ async def list_ledger(
     end_date: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
+    at_least: Position = 0,
 ) -> LedgerList:
     """The movements of a customer's credits, newest first; both dates are inclusive."""
     rows = page(page_number, page_size)
@@ -192,7 +194,7 @@ async def list_ledger(
     if transaction_type is not None and transaction_type not in types:
         raise Invalid("transaction_type", f"must be one of {', '.join(types)}")
     since, until = read_instant(start_date, "start_date"), read_instant(end_date, "end_date")
-    async with reading(service, request.auth, latest=True) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         view, _ = await asked_account(aggregates, credit_entitlement_id, customer_id)
     found = [
         movement

@@ -16,6 +16,7 @@ from app.http.reading import (
     Asked,
     PageNumber,
     PageSize,
+    Position,
     Serving,
     check_known,
     members,
@@ -25,6 +26,7 @@ from app.http.reading import (
 )
 from app.invoicing import SQL, Bill, bill_of, find_bill, mark, void
 from app.limits import REASON_MAX_CHARS
+from app.projecting import wait_for
 from domain.errors import Invalid
 from domain.invoice import Document, Status
 
@@ -49,9 +51,17 @@ def answer(bill: Bill) -> dict[str, Any]:
 
 @get("/subscriptions/{subscription_id:str}/estimate", guards=[requires("read")])
 async def get_estimate(
-    request: Asked, service: Serving, subscription_id: FromPath[str], cycle_start: FromQuery[str | None] = None
+    request: Asked,
+    service: Serving,
+    subscription_id: FromPath[str],
+    cycle_start: FromQuery[str | None] = None,
+    at_least: Position = 0,
 ) -> Document:
-    """What the cycle would be invoiced if nothing more were recorded; by default the earliest that is not closed."""
+    """What the cycle would be invoiced if nothing more were recorded; by default the earliest that is not closed.
+
+    ``at_least`` waits until so much of the log is counted.
+    """
+    await wait_for(service, request.auth.tenant_id, at_least)
     return await estimate(
         service,
         request.auth,

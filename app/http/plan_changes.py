@@ -77,7 +77,7 @@ class NextCycle(msgspec.Struct):
     fixed_amount: int
 
 
-class PlanChangePreview(msgspec.Struct, rename={"at_once": "immediate_charge"}):
+class ForeseenChange(msgspec.Struct, rename={"at_once": "immediate_charge"}):
     """What a change of plan would do.
 
     ``closing_cycle`` is the invoice of the cycle that it would end, if nothing more were recorded; ``next_cycle`` is
@@ -114,9 +114,9 @@ async def post_change_plan(
 
 
 @post("/subscriptions/{subscription_id:str}/change-plan/preview", status_code=200, guards=[requires("read")])
-async def post_plan_change_preview(
+async def post_foreseen_change(
     request: Asked, service: Serving, subscription_id: FromPath[str], data: JSONBody[PlanChange]
-) -> PlanChangePreview:
+) -> ForeseenChange:
     """What changing the plan would do. Nothing is changed."""
     order, subscription_id = _order(request, data), path_id(subscription_id, "subscription")
     async with reading(service, request.auth, latest=True) as aggregates:
@@ -124,7 +124,7 @@ async def post_plan_change_preview(
         row = await find_subscription(aggregates.database, aggregates.tenant_id, subscription_id)
         new_plan = await whole_answer(aggregates, replanned(row, foreseen.subscription))
     currency, following = new_plan.currency, foreseen.following
-    return PlanChangePreview(
+    return ForeseenChange(
         at_once=AtOnce(
             effective_at=instant.text(foreseen.effective_at),
             summary=DueNow(currency=currency, customer_credits_currency=currency, settlement_currency=currency),
@@ -155,6 +155,6 @@ async def delete_scheduled_change(request: Asked, service: Serving, subscription
 
 ROUTER = Router(
     "/",
-    route_handlers=[post_change_plan, post_plan_change_preview, delete_scheduled_change],
+    route_handlers=[post_change_plan, post_foreseen_change, delete_scheduled_change],
     tags=["Subscriptions"],
 )

@@ -45,6 +45,7 @@ from app.http.reading import (
     refuse_unbilled,
 )
 from app.identity import new_id
+from app.price_versions import effective_from_now
 from app.transaction import Transaction, transaction
 from domain import instant
 from domain.errors import Invalid, NotFound
@@ -271,7 +272,8 @@ async def update_product(
         )
         new = await _new_price(running, product.newest_price, price, data.credit_entitlements)
         if new is not None:
-            product.reprice(new, effective_at, running.now)
+            since = effective_at or await effective_from_now(running, product.object_id)
+            product.reprice(new, since, running.now)
 
 
 async def _new_price(

@@ -27,6 +27,7 @@ from app.projecting import Doorbell
 from app.service import Caller, Service
 from domain import instant, number
 from domain.errors import Invalid, NotFound
+from projections.log_reader import END
 
 MISSPELT_RATIO = 0.84
 """How alike a field is to a known one to count as misspelt: one letter off in six, two in twelve."""
@@ -44,6 +45,9 @@ PageNumber: TypeAlias = Annotated[int, QueryParameter(ge=0, le=PAGE_OFFSET_MAX, 
 PageSize: TypeAlias = Annotated[int, QueryParameter(ge=1, le=PAGE_SIZE_MAX)]
 PAGE_SIZE = 10
 """The wire contract's default."""
+
+Position: TypeAlias = Annotated[int, QueryParameter(ge=0, le=END)]
+"""A position of the log."""
 
 Metadata: TypeAlias = dict[str, str | int | float | bool]
 """Notes on an object as the wire shows them. They are read exactly with ``metadata_text``, never through floats."""

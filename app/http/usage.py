@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery
 
 from app.http.auth import requires
 from app.http.customers import zone_of
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, page, path_id, read_instant
+from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Position, Serving, page, path_id, read_instant
 from app.limits import USAGE_WINDOWS_MAX
 from app.projecting import wait_for
 from app.rules import now_of
@@ -24,10 +24,8 @@ from domain.aggregation import Aggregation
 from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import Invalid, NotFound
 from projections.database import Database
-from projections.log_reader import END
 from projections.quantities import SQL as QUANTITY_SQL
-from projections.quantities import projected_position
-from projections.rating_facts import counted_meters
+from projections.quantities import counted_meters, projected_position
 from projections.usage import Measured, Question, measure, measure_groups
 
 DEFAULT_SPAN = timedelta(days=30)
@@ -35,9 +33,6 @@ DEFAULT_SPAN = timedelta(days=30)
 
 FIRST = datetime.min.replace(tzinfo=UTC)
 """The first instant that there is."""
-
-Position: TypeAlias = Annotated[int, QueryParameter(ge=0, le=END)]
-"""A position of the log."""
 
 
 class Window(StrEnum):

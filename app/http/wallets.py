@@ -132,7 +132,7 @@ async def list_wallets(request: Asked, service: Serving, customer_id: FromPath[s
         WalletAnswer(
             customer_id=customer_id,
             currency=row["currency"],
-            balance=row["balance"],
+            balance=int(row["balance"]),
             created_at=instant.text(row["created_at"]),
             updated_at=instant.text(row["updated_at"]),
         )

@@ -55,3 +55,11 @@ select * from subscription
    and ($7::timestamptz is null or created_at <= $7)
  order by created_at desc, subscription_id desc
  limit $8 offset $9;
+
+-- name: cycle_began
+select exists (
+  select from subscription where tenant_id = $1 and $2 = any(product_ids) and cycle_start = $3);
+
+-- name: products_naming
+-- Products whose price versions hold the id of an entitlement anywhere; the reader looks where.
+select product_id, versions from product where tenant_id = $1 and strpos(versions, $2) > 0 order by product_id;

@@ -19,8 +19,8 @@ select document, status from invoice
  order by subscription_id = 'sub_' || $2::text, status = 'void', position
  limit 1;
 
--- name: standing
--- The documents of a subscription that are not void, in the order in which they were issued.
+-- name: of_subscription
+-- The documents of a subscription, in the order in which they were issued.
 select document, status from invoice
- where tenant_id = $1 and subscription_id = $2 and status <> 'void' and position <= $3
+ where tenant_id = $1 and subscription_id = $2 and position <= $3
  order by position;

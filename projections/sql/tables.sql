@@ -142,7 +142,7 @@ create table wallet (
   tenant_id   text        not null,
   customer_id text        not null collate "C",
   currency    text        not null,
-  balance     bigint      not null,
+  balance     numeric     not null,
   created_at  timestamptz not null,
   updated_at  timestamptz not null,
   primary key (tenant_id, customer_id, currency)

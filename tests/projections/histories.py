@@ -29,8 +29,7 @@ from domain.meter import Meter
 from projections.late_hours import late_hours
 from projections.log_reader import END, head
 from projections.quantities import SQL as QUANTITIES
-from projections.quantities import project_page, projected_position
-from projections.rating_facts import counted_meters
+from projections.quantities import counted_meters, project_page, projected_position
 from projections.usage import Question, measure
 from tests.conftest import RULES, MovingClock
 from tests.projections import naive as plain

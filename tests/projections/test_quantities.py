@@ -14,8 +14,7 @@ from hypothesis import given, settings
 
 from projections import quantities
 from projections.log_reader import END, head
-from projections.quantities import catch_up, project_page, projected_position
-from projections.rating_facts import counted_meters
+from projections.quantities import catch_up, counted_meters, project_page, projected_position
 from projections.usage import Question, measure_groups
 from tests.projections.histories import (
     HOUR_MICROS,

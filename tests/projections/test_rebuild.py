@@ -17,8 +17,7 @@ from domain.customer import Customer
 from projections import rebuild as rebuilding
 from projections.database import Database
 from projections.log_reader import head
-from projections.quantities import projected_position
-from projections.rating_facts import counted_meters
+from projections.quantities import counted_meters, projected_position
 from projections.rebuild import rebuild
 from tests.projections.histories import HOURS, LOG, WHOLE, Commit, History, Project, edges, grown, steps
 

@@ -54,9 +54,9 @@ def test_it_names_what_can_be_proven() -> None:
 def test_a_line_shows_paid_units_and_below_them_what_was_not_paid() -> None:
     (row,) = page(line(consumed_units="1234567.5", free_units="1000", paid_units="1233567.5", amount=616784)).rows
     assert (row.quantity, row.unit_price, row.amount) == ("1,233,567.5", "0.005", "6,167.84")
-    assert row.notes == ("Used 1,234,567.5: 1,000 free, 1,233,567.5 to pay",)
+    assert row.notes == ("Used 1,234,567.5 = 1,000 free, 1,233,567.5 to pay",)
     (row,) = page(line(free_units="0", credit_units="3", paid_units="4")).rows
-    assert row.notes == ("Used 7: 3 in credits, 4 to pay",)
+    assert row.notes == ("Used 7 = 3 in credits, 4 to pay",)
 
 
 def test_a_line_that_is_paid_whole_needs_no_note() -> None:
@@ -85,7 +85,7 @@ def test_an_adjustment_shows_both_computations() -> None:
     adjustment = line(kind=LineKind.adjustment, paid_units="-8", amount=-400, before=before, after=after)
     (row,) = page(adjustment).rows
     assert (row.quantity, row.amount) == ("-8", "-4.00")
-    assert row.notes == ("Invoiced before: 10: 2 free, 8 to pay; 4.00", "As known now: 0; 0.00")
+    assert row.notes == ("Invoiced before: 10 = 2 free, 8 to pay; 4.00", "As known now: 0; 0.00")
 
 
 def test_added_tax_comes_before_the_total_and_contained_tax_after_it() -> None:

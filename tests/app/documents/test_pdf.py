@@ -44,7 +44,7 @@ def test_everything_on_the_page_is_in_the_file() -> None:
         "INV-000042",
         "2026-03-01 to 2026-03-31",
         "API: Calls, 0.005 USD per call",
-        "Used 7: 2 free, 5 to pay",
+        "Used 7 = 2 free, 5 to pay",
         "Amount USD",
         "Subtotal 1,234.56",
         "Total USD 1,234.56",
@@ -73,7 +73,7 @@ def test_the_sums_and_a_row_are_never_torn_apart(count: int) -> None:
     """Whatever is left on the page below the last row."""
     drawn = draw(page(*(line(description="word " * 20) for _ in range(count))))
     pages = texts(drawn)
-    assert sum(text.count("Used 7: 2 free, 5 to pay") for text in pages) == count
+    assert sum(text.count("Used 7 = 2 free, 5 to pay") for text in pages) == count
     assert "Subtotal" in pages[-1]
     assert "Total USD" in pages[-1]
     for number in range(len(pages)):

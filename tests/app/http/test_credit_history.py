@@ -67,17 +67,18 @@ async def test_grants_by_status_newest_first_and_paged(credits: Credits) -> None
         await credits.add(amount, **({"expires_at": expires_at} if expires_at else {}))
         credits.api.clock.advance(minutes=1)
     await credits.add("3", "debit")
+    await credits.add("4", expires_at="2026-03-10T13:00:00Z")
     credits.api.clock.advance(hours=2)
 
     async def amounts(**params: Any) -> list[tuple[str, str]]:
         return [(one["initial_amount"], one["status"]) for one in await credits.grants(**params)]
 
     # The debit took the oldest first: all of the first and of the second.
-    assert await amounts() == [("3", "active"), ("2", "depleted"), ("1", "expired")]
+    assert await amounts() == [("4", "expired"), ("3", "active"), ("2", "depleted"), ("1", "depleted")]
     assert await amounts(status="active") == [("3", "active")]
-    assert await amounts(status="depleted") == [("2", "depleted")]
-    assert await amounts(status="expired") == [("1", "expired")]
-    assert await amounts(page_size=2, page_number=1) == [("1", "expired")]
+    assert await amounts(status="depleted") == [("2", "depleted"), ("1", "depleted")]
+    assert await amounts(status="expired") == [("4", "expired")]
+    assert await amounts(page_size=3, page_number=1) == [("1", "depleted")]
     assert await amounts(page_number=5) == []
     answered = await credits.api.get(credits.path("/grants"), params={"status": "used"})
     assert answered.status_code == 422

@@ -102,6 +102,7 @@ BODIES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/customers", CUSTOMER),
     ("POST", "/subscriptions", SUBSCRIPTION),
     ("POST", "/events/ingest", EVENTS),
+    ("POST", "/events/void", {"event_ids": ["e", "f"], "reason": "x"}),
     ("POST", "/api-keys", {"scope": "read", "name": "x"}),
     ("PATCH", "/settings", SETTINGS),
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from dodopayments.types import Subscription as SdkSubscription
+from dodopayments.types import SubscriptionPreviewChangePlanResponse
 
 from app.http.examples import BODIES, JSON
 
@@ -205,6 +207,7 @@ async def test_a_change_can_wait_and_be_taken_back(api: Any, two: dict[str, str]
     assert (none.status_code, none.json()["code"]) == (404, "SCHEDULED_PLAN_CHANGE_NOT_FOUND")
     assert (await api.post(f"{two['path']}/change-plan", json=later)).status_code == 200
     found = (await api.get(two["path"])).json()
+    SdkSubscription.model_validate(found)
     scheduled = found["scheduled_change"]
     assert (found["product_id"], scheduled["product_id"], scheduled["quantity"]) == (two["small"], two["large"], 1)
     assert (scheduled["created_at"], scheduled["effective_at"], scheduled["addons"]) == (AT, APRIL, [])
@@ -241,6 +244,7 @@ async def test_a_preview_says_what_would_be_and_changes_nothing(api: Any, two: d
         "trial": False,
         "fixed_amount": 900,
     }
+    SubscriptionPreviewChangePlanResponse.model_validate(seen)
     assert (await api.get(two["path"])).json() == before
     await api.post(f"{two['path']}/change-plan", json=change(two["large"]))
     assert (await api.get(two["path"])).json() == seen["new_plan"]
@@ -304,6 +308,7 @@ async def test_the_carts_name_the_credits(api: Any, make: Any) -> None:
     await api.ingest(*(make.event(number) for number in range(3)))
     await api.project()
     found = (await api.get(f"/subscriptions/{made['subscription_id']}")).json()
+    SdkSubscription.model_validate(found)
     (cart,) = found["credit_entitlement_cart"]
     assert {name: value for name, value in cart.items() if value is not None} == {
         "credit_entitlement_id": entitlement,
