@@ -15,7 +15,6 @@ from app.invoicing import SQL, Bill, bill_of, find_bill
 from app.sealing import keys_of, unseal
 from domain.customer import Customer
 from domain.errors import NotFound
-from domain.invoice import Document
 from domain.subscription import Subscription
 from domain.tenant import Tenant
 from projections.aggregates import known
@@ -63,9 +62,9 @@ async def pdf_of(page: Page) -> bytes:
     return await _beside(lambda: _pdf(page))
 
 
-async def csv_of(documents: Sequence[Document]) -> bytes:
+async def csv_of(bills: Sequence[Bill]) -> bytes:
     """The lines of invoices as CSV."""
-    return await _beside(lambda: lines_csv(documents))
+    return await _beside(lambda: lines_csv([(bill.document, bill.status) for bill in bills]))
 
 
 async def find_paid(database: Database, tenant_id: str, payment_id: str) -> Bill:

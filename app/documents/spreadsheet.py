@@ -32,21 +32,31 @@ COLUMNS = (
     "price_per_unit",
     "amount_minor",
     "amount",
+    "status",
+    "type",
+    "replaces",
+    "invoice_tax_amount",
+    "invoice_wallet_amount",
+    "invoice_total_amount",
 )
-"""``price_per_unit`` and ``amount_minor`` are in minor units, ``amount`` in major ones."""
+"""``price_per_unit`` and ``amount_minor`` are in minor units, all other amounts in major ones.
+
+What begins with ``invoice_`` is of the whole invoice and stands on each of its rows; a sum over rows leaves it out, and
+those whose ``status`` is void.
+"""
 
 _CALCULATES = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-def lines_csv(documents: Iterable[Document]) -> bytes:
-    """Every line of these invoices, under one head. UTF-8."""
+def lines_csv(documents: Iterable[tuple[Document, str]]) -> bytes:
+    """Every line of these invoices, each with its status, under one head. UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for document in documents:
+    for document, status in documents:
         for line in document.lines:
-            writer.writerow(_cells(document, line))
+            writer.writerow([*_cells(document, line), status, *_of_invoice(document)])
     return text.getvalue().encode()
 
 
@@ -68,6 +78,13 @@ def _cells(document: Document, line: Line) -> Iterator[str]:
     yield from (line.consumed_units, line.free_units, line.credit_units, line.paid_units, line.price_per_unit)
     yield str(line.amount)
     yield major_text(line.amount, document.currency)
+
+
+def _of_invoice(document: Document) -> Iterator[str]:
+    yield document.type
+    yield document.replaces or ""
+    for amount in (document.tax_amount, document.wallet_amount, document.total_amount):
+        yield major_text(amount, document.currency)
 
 
 def harmless(text: str) -> str:

@@ -60,7 +60,7 @@ async def get_invoice_lines(request: Asked, service: Serving, invoice_id: FromPa
     """
     async with service.pool.acquire() as connection:
         bill = await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice"))
-    return _file(await csv_of([bill.document]), CSV, f"{bill.document.number}.csv", shown=False)
+    return _file(await csv_of([bill]), CSV, f"{bill.document.number}.csv", shown=False)
 
 
 @get("/invoices.csv", guards=[requires("read")], media_type=CSV)
@@ -77,7 +77,7 @@ async def list_invoice_lines(
     rows = page(page_number, page_size)
     where = (customer_id, subscription_id, status, rows.size, rows.offset)
     found = await service.pool.fetch(SQL["invoices"], request.auth.tenant_id, *where)
-    return _file(await csv_of([bill_of(row).document for row in found]), CSV, "invoices.csv", shown=False)
+    return _file(await csv_of([bill_of(row) for row in found]), CSV, "invoices.csv", shown=False)
 
 
 ROUTER = Router(

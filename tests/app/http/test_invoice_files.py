@@ -48,7 +48,7 @@ async def test_an_invoice_is_a_pdf(api: Any, invoice: dict[str, Any]) -> None:
         "Ada Lovelace Ltd",
         "62701 Springfield, IL",
         "2026-03-01 to 2026-03-31",
-        "Used 7: 2 free, 5 to pay",
+        "Used 7 = 2 free, 5 to pay",
         "Total USD 5.03",
         f"Log position {invoice['position']}, digest {invoice['digest'][:16]}",
     ):
