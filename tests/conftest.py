@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
+from litestar import Litestar
 
 from app.commands import open_service, prepare
 from app.engine.launcher import Engine, embedded
 from app.http.application import build
+from app.http.raw_path import ASGIApp
 from app.keys import create_key, system_caller
 from app.projecting import Doorbell, project_all
 from app.service import Caller, Service
@@ -103,13 +106,29 @@ class Api(httpx.AsyncClient):
         return await self.post("/events/ingest", json={"events": list(events)}, params=params)
 
 
+def _never_opened() -> AbstractAsyncContextManager[Service]:
+    raise AssertionError("tests give the application its service themselves")
+
+
+@cache
+def application() -> tuple[Litestar, ASGIApp]:
+    """The application and what serves it, built once: that takes longer than most tests."""
+    return build(_never_opened)
+
+
+def serving(service: Service) -> ASGIApp:
+    """The application, from now on with this service. Tests run one after another, so one of them has it at a time."""
+    built, served = application()
+    # A fixture is set up and torn down in two tasks, which the application's own lifespan does not survive.
+    built.state.service, built.state.doorbell = service, Doorbell(service)
+    return served
+
+
 @pytest.fixture
 async def api(service: Service, clock: MovingClock) -> AsyncIterator[Api]:
     """The HTTP API with a ``write`` key of a tenant of its own."""
 
-    application, served = build(lambda: nullcontext(service))
-    # A fixture is set up and torn down in two tasks, which the application's own lifespan does not survive.
-    application.state.service, application.state.doorbell = service, Doorbell(service)
+    served = serving(service)
     tenant_id = f"t{uuid4().hex[:12]}"
     key_id, secret = await create_key(service, system_caller(tenant_id), scope="write")
     transport = httpx.ASGITransport(app=served)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from app.http.application import build
 from app.http.examples import PRICE
 from app.keys import create_key, system_caller
-from app.projecting import Doorbell
+from tests.conftest import serving
 
 
 class Making:
@@ -95,8 +94,7 @@ async def open_client(api: Any) -> AsyncIterator[Open]:
         async def opened(
             *, tenant_id: str | None = None, scope: str = "write", authorization: str | None = None
         ) -> Any:
-            application, served = build(lambda: nullcontext(api.service))
-            application.state.service, application.state.doorbell = api.service, Doorbell(api.service)
+            served = serving(api.service)
             if authorization is None:
                 owner = system_caller(tenant_id or f"t{uuid4().hex[:12]}")
                 _, secret = await create_key(api.service, owner, scope=scope)
