@@ -38,7 +38,7 @@ class AccountView(msgspec.Struct, frozen=True):
             if (claim.key.subscription_id, claim.key.cycle_start) == (subscription_id, cycle_start):
                 settled = self.settlement.by_key[claim.key]
                 overage = counted_overage(claim.overage, settled.overage)
-                found[claim.key.product_id, claim.key.meter_id] = LineCredits(settled.credits, settled.covered, overage)
+                found[claim.key.product_id, claim.key.meter_id] = LineCredits(settled.credits, overage)
         return found
 
 

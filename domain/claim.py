@@ -78,15 +78,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
                 yield since, until, number.minus(wanted, before)
             since, before = until, wanted
 
-    @property
-    def chargeable(self) -> Decimal:
-        """The chargeable units of the whole cycle."""
-        return max(ZERO, self.steps[-1].chargeable)
-
-    def latest_since(self) -> datetime:
-        """Where the last of the spans between two steps begins."""
-        return self.steps[-2].until if len(self.steps) > 1 else self.key.cycle_start
-
     def check_steps(self, turning_points: Iterable[datetime]) -> None:
         """Raises ``ValueError`` when a step is missing: without it nobody knows which grants were valid."""
         untils = [step.until for step in self.steps]

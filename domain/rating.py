@@ -79,18 +79,13 @@ class CountedOverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeterUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one meter of a product consumed in the cycle, in the meter's unit, its price, and the credits it drew.
-
-    ``covered`` says that the credits are all that the line wants: then nothing of it is paid, though credits are
-    rounded to their precision.
-    """
+    """What one meter of a product consumed in the cycle, in the meter's unit, its price, and the credits it drew."""
 
     name: str
     measurement_unit: str
     price: MeterPrice
     consumed: Decimal
     credits: Decimal = ZERO
-    covered: bool = False
     overage: CountedOverage | None = None
 
 
@@ -244,8 +239,7 @@ def _usage_line(facts: CycleFacts, product: RatedProduct, usage: MeterUsage) -> 
     """What credits do not cover of the chargeable units is paid; in a trial it is free."""
     price = usage.price
     chargeable = chargeable_units(usage.consumed, price.free_units)
-    drawn = number.times(usage.credits, price.units_per_credit or ZERO)
-    in_credits = chargeable if usage.covered else min(drawn, chargeable)
+    in_credits = min(number.times(usage.credits, price.units_per_credit or ZERO), chargeable)
     paid = ZERO if facts.trial else number.minus(chargeable, in_credits)
     priced = _priced(price, paid)
     return Line(

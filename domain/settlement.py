@@ -39,17 +39,12 @@ class Drawn(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim's draws, their sum, what they do not cover, and how much of that counts as overage.
-
-    ``covered`` says that there were credits for all chargeable units: then none of them is paid, though what is drawn
-    for them is rounded to the precision.
-    """
+    """A claim's draws, their sum, what they do not cover, and how much of that counts as overage."""
 
     draws: tuple[Drawn, ...]
     credits: Decimal
     uncovered: Decimal
     overage: Decimal
-    covered: bool
 
     def by_grant(self) -> dict[str, Decimal]:
         """The credits drawn from each grant."""
@@ -277,7 +272,7 @@ class _Running:
         claim.check_steps(turning_points(self.grants.values(), self.grants, start, end))
         bounds = self._release(claim)
         ordered = sorted(self.grants.values(), key=burn_key(claim.burn_order))
-        draws, uncovered, latest = list[Drawn](), ZERO, claim.latest_since()
+        draws, uncovered = list[Drawn](), ZERO
         for since, until, rise in claim.rises(self.precision):
             for grant in ordered:
                 if not grant.valid_at(since):
@@ -291,19 +286,11 @@ class _Running:
                     bounds[grant.id] = number.minus(bounds[grant.id], taken)
                 rise = number.minus(rise, taken)
             uncovered = number.plus(uncovered, rise)
-        spare = any(
-            min(self.free[grant.id], bounds.get(grant.id, self.free[grant.id])) > 0
-            for grant in ordered
-            if grant.valid_at(latest)
-        )
-        drawn = number.total(draw.credits for draw in draws)
-        enough = number.times(drawn, claim.units_per_credit) >= claim.chargeable
         self.by_key[claim.key] = Settled(
             draws=tuple(draws),
-            credits=drawn,
+            credits=number.total(draw.credits for draw in draws),
             uncovered=uncovered,
             overage=self.outstanding.count(claim, uncovered, self._repayers(end)),
-            covered=not uncovered and (enough or spare),
         )
 
     def _release(self, claim: Claim) -> dict[str, Decimal]:

@@ -24,10 +24,9 @@ MeterKey = tuple[str, str]
 
 
 class LineCredits(msgspec.Struct, frozen=True):
-    """The credits that a line draws, whether they are all that it wants, and what counts as overage beyond them."""
+    """The credits that a line draws, and what counts as overage beyond them."""
 
     credits: Decimal
-    covered: bool
     overage: CountedOverage | None
 
 
@@ -188,6 +187,5 @@ async def _usage(
         price=price,
         consumed=measured.quantity(meter.aggregation),
         credits=settled.credits if settled else ZERO,
-        covered=settled is not None and settled.covered,
         overage=settled.overage if settled else None,
     )

@@ -34,7 +34,6 @@ def when_used(
     price: dict[str, Any],
     *,
     drawn: str = "0",
-    covered: bool = False,
     overage: tuple[str, str | None] | None = None,
     trial: bool = False,
     currency: str = "USD",
@@ -52,7 +51,6 @@ def when_used(
         price=meter,
         consumed=Decimal(consumed),
         credits=Decimal(drawn),
-        covered=covered,
         overage=counted,
     )
     product = RatedProduct(
@@ -275,9 +273,8 @@ def test_more_credits_never_cost_more(consumed: Decimal, one: Decimal, other: De
     assert cheap.amount <= dear.amount
 
 
-def test_what_credits_cover_is_not_paid_though_credits_are_rounded() -> None:
+def test_credits_pay_for_the_units_that_they_stand_for_and_the_rest_is_paid() -> None:
+    """40 units want 13.33 credits of a precision of two: they stand for 39.99 units."""
     price = {"price_per_unit": "100", "credit_entitlement_id": "cde_1", "meter_units_per_credit": "3"}
-    (line,) = when_used("40", price, drawn="13.33", covered=True)
-    assert (line.credit_units, line.paid_units, line.amount) == ("40", "0", 0)
     (line,) = when_used("40", price, drawn="13.33")
     assert (line.credit_units, line.paid_units, line.amount) == ("39.99", "0.01", 1)

@@ -448,14 +448,3 @@ def test_a_line_claims_once() -> None:
     claim: Claim = town.claims()[0]
     with pytest.raises(ValueError, match="one line"):
         settle(town.account, [claim, claim], town.now)
-
-
-def test_a_line_is_covered_when_there_are_credits_for_all_its_units() -> None:
-    town = CreditShop(
-        Subscription("A", 0, 10, Decimal(2), (Meter("calls", units_per_credit=Decimal(1000)),)),
-        precision=0,
-    )
-    town.use("calls", 1499)
-    assert (draws(town), settled(town).covered) == ({"A-0": 1}, True)
-    town.debit(Decimal(1))
-    assert (draws(town), settled(town).covered) == ({"A-0": 1}, False)
