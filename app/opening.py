@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import cast
+
+from msgspec import structs
 
 from app.accounts import account_for, accounts_of
 from app.identity import new_id
 from domain.customer import Customer
 from domain.entitlement import PERCENT_MAX, Entitlement, Terms
 from domain.grant import Calendar, GrantedCycle, RolloverTerms
+from domain.instant import MICROSECOND
 from domain.plan import OpenedCycle
 from domain.price import IncludedCredits
 from domain.product import Product
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates, known
-from projections.log_reader import fold
-
-MICROSECOND = timedelta(microseconds=1)
 
 _INTERRUPTIONS = (
     Subscription.CycleCut,
@@ -49,6 +52,7 @@ class _Granting:
         self._aggregates = aggregates
         self._subscription = subscription
         self._zone = zone
+        self._opened: Mapping[datetime, Calendar] | None = None
 
     async def grant(self, cycle: OpenedCycle) -> None:
         """Grant what the products of the cycle include. Nothing happens when that was done.
@@ -108,23 +112,30 @@ class _Granting:
 
     async def _calendar(self, cycle: OpenedCycle) -> Calendar:
         """Where the cycles after this one end, as it stood when this one opened, or was cut."""
-        then, index = self._subscription, self._subscription.calendar.index
-        following = next((one for one in then.cycles if one.start > cycle.start), None)
-        if following is not None and cycle.end != cycle.planned_end:
-            index = following.index
-        elif following is not None:
-            then = await self._as_it_opened(cycle)
-            index = then.calendar.index
-        return Calendar(anchor=then.anchor, interval=then.interval, zone=self._zone, index=index)
+        cycles = self._subscription.cycles
+        following = bisect_right(cycles, cycle.start, key=lambda one: one.start)
+        if following < len(cycles) and cycle.end == cycle.planned_end:
+            return (await self._as_they_opened())[cycle.start]
+        now = _calendar_of(self._subscription, self._zone)
+        return now if following == len(cycles) else structs.replace(now, index=cycles[following].index)
 
-    async def _as_it_opened(self, cycle: OpenedCycle) -> Subscription:
-        """The subscription right after it opened a cycle here that another has followed since."""
-        replayed = fold(Subscription, await self._aggregates.facts(Subscription, self._subscription.object_id))
-        for event in self._subscription.pending_events:
-            replayed = event.mutate(replayed)
-            if isinstance(event, Subscription.CycleOpened) and event.start == cycle.start:
-                break
-        return known(replayed)
+    async def _as_they_opened(self) -> Mapping[datetime, Calendar]:
+        """By its start, the calendar right after each cycle was opened; from one pass, however many there are."""
+        if self._opened is None:
+            found: dict[datetime, Calendar] = {}
+            recorded = await self._aggregates.facts(Subscription, self._subscription.object_id)
+            replayed: Subscription | None = None
+            for event in (*recorded, *self._subscription.pending_events):
+                replayed = cast("Subscription", event.mutate(replayed))
+                if isinstance(event, Subscription.CycleOpened):
+                    found[event.start] = _calendar_of(replayed, self._zone)
+            self._opened = found
+        return self._opened
+
+
+def _calendar_of(subscription: Subscription, zone: str) -> Calendar:
+    calendar = subscription.calendar
+    return Calendar(anchor=calendar.anchor, interval=subscription.interval, zone=zone, index=calendar.index)
 
 
 def _amount(included: IncludedCredits, cycle: OpenedCycle) -> Decimal:

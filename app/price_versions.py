@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from app.transaction import Transaction
 from domain.entitlement import Terms
 from domain.errors import Invalid
+from domain.instant import MICROSECOND
 from domain.price import Price, PriceVersion
 from projections.statements import load
 
 SQL = load("app.sql", "catalog.sql")
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 async def effective_from_now(running: Transaction, product_id: str) -> datetime | None:

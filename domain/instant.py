@@ -23,7 +23,8 @@ _UNITS = {
     "m": timedelta(minutes=1),
     "s": timedelta(seconds=1),
 }
-_MICROSECOND = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
+"""The least distance of two instants."""
 
 
 class InvalidInstant(ValueError):
@@ -70,7 +71,7 @@ def text(at: datetime) -> str:
 def micros(at: datetime) -> int:
     """Microseconds since ``EPOCH``, exact. Raises ``InvalidInstant`` for a datetime without a zone."""
     # As written, an integer division: no float of seconds in between.
-    return (_aware(at) - EPOCH) // _MICROSECOND
+    return (_aware(at) - EPOCH) // MICROSECOND
 
 
 def from_micros(n: int) -> datetime:

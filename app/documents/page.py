@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -28,8 +28,6 @@ DIGEST_CHARS = 16
 """Enough of a digest to find it and to see another one; the whole is in the invoice's JSON."""
 
 TIMES = "\u00d7"
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def span_text(start: str, end: str, zone: str) -> str:
     """A span as people say it: its first and last day when it is made of whole days in the zone, else its instants."""
     first, after = instant.parse(start), instant.parse(end)
     local = ZoneInfo(zone)
-    days = [(at.astimezone(local).date(), (at - _MICROSECOND).astimezone(local).date()) for at in (first, after)]
+    days = [(at.astimezone(local).date(), (at - instant.MICROSECOND).astimezone(local).date()) for at in (first, after)]
     if all(day != before for day, before in days):
         named = "" if zone == "UTC" else f" ({zone})"
         return f"{days[0][0].isoformat()} to {days[1][1].isoformat()}{named}"

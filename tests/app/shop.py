@@ -16,6 +16,7 @@ from app.crediting import AccountView, account_view
 from app.due import close_due
 from app.event_log import append_usage
 from app.identity import new_id
+from app.invoicing import find_bill
 from app.plan_changing import PlanOrder, change_plan
 from app.projecting import project_all
 from app.reading_log import reading
@@ -240,4 +241,10 @@ class Shop:
         )
 
     async def head_position(self) -> int:
-        return (await head(self.service.pool, self.tenant_id)).position  # type: ignore[arg-type]
+        async with self.service.pool.acquire() as connection:
+            return (await head(connection, self.tenant_id)).position
+
+    async def issued(self, invoice_id: str) -> Document:
+        """The document of an invoice as it is stored."""
+        async with self.service.pool.acquire() as connection:
+            return (await find_bill(connection, self.tenant_id, invoice_id)).document

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.billing import estimate
-from app.invoicing import find_bill, mark, void
+from app.invoicing import mark, void
 from app.projecting import project_all
 from app.service import Caller, Service
 from app.voiding import void_events
@@ -56,7 +56,7 @@ async def standing(shop: Shop) -> list[Document]:
     rows = await shop.service.pool.fetch(
         "select invoice_id from invoice where tenant_id = $1 and status <> 'void' order by position", shop.tenant_id
     )
-    return [(await find_bill(shop.service.pool, shop.tenant_id, row["invoice_id"])).document for row in rows]  # type: ignore[arg-type]
+    return [await shop.issued(row["invoice_id"]) for row in rows]
 
 
 async def code_of(shop: Shop, document: Document) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.invoicing import find_bill, void
+from app.invoicing import void
 from app.projecting import project_all
 from app.service import Caller, Service
 from app.subscribing import Change, change_subscription
@@ -63,8 +63,7 @@ async def test_a_late_call_is_one_line_on_the_next_invoice(shop: Shop, clock: Mo
     assert (line.after.consumed_units, line.after.amount) == ("12", 5)
     assert second.total_amount == 1
     assert estimate.lines == second.lines
-    stored = await find_bill(shop.service.pool, shop.tenant_id, str(first.invoice_id))  # type: ignore[arg-type]
-    assert stored.document == first
+    assert await shop.issued(str(first.invoice_id)) == first
 
 
 async def test_what_was_corrected_once_is_not_corrected_again(shop: Shop, clock: MovingClock) -> None:

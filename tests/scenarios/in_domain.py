@@ -232,7 +232,7 @@ class InDomain:
             case {"next_billing_date": text}:
                 found.move_billing_date(datetime.fromisoformat(text), zone, now)
             case _:
-                raise NotImplementedError(members)
+                raise ValueError(f"a story changes no {members}")
         self.books.open_cycles(now)
 
     async def invoices(self) -> list[Json]:
