@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,8 +19,17 @@ from domain.rating import CountedOverage, chargeable_units
 from domain.settlement import Settlement, instants, settle
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
+from projections.counting import CountedMeter
 from projections.rating_facts import LineCredits, MeterKey, PricedLine, meter_lines, prices_of
-from projections.usage import Measured, Question, measure
+from projections.usage import Measured
+
+
+class ClaimSource(msgspec.Struct, frozen=True):
+    """What a claim's steps are counted from: a meter, the instants between its steps, and the free units."""
+
+    meter: CountedMeter
+    edges: tuple[datetime, ...]
+    free_units: Decimal
 
 
 class AccountView(msgspec.Struct, frozen=True):
@@ -30,6 +39,7 @@ class AccountView(msgspec.Struct, frozen=True):
     account: CreditAccount
     settlement: Settlement
     at: datetime
+    sources: Mapping[ClaimKey, ClaimSource]
 
     def line_credits(self, subscription_id: str, cycle_start: datetime) -> dict[MeterKey, LineCredits]:
         """What the lines of a cycle draw, and their overage."""
@@ -79,7 +89,7 @@ async def account_view(
                 claims += await claiming.claims(ClaimingCycle(subscription, cycle, aggregates.position, ()))
     for late_claim in late_claims:
         claims += await claiming.claims(late_claim)
-    return AccountView(entitlement, account, settle(account, claims, at), at)
+    return AccountView(entitlement, account, settle(account, claims, at), at, claiming.sources)
 
 
 async def subscriptions_of(aggregates: Aggregates, customer_id: str) -> list[Subscription]:
@@ -89,12 +99,24 @@ async def subscriptions_of(aggregates: Aggregates, customer_id: str) -> list[Sub
     return [subscription for subscription in found if subscription is not None]
 
 
+def steps_of(source: ClaimSource, parts: Sequence[Measured]) -> tuple[Step, ...]:
+    """The steps of a claim, from what its meter counted between the edges."""
+    so_far = Measured()
+    steps: list[Step] = []
+    for until, part in zip(source.edges[1:], parts, strict=True):
+        so_far.join(part)
+        consumed = so_far.quantity(source.meter.aggregation)
+        steps.append(Step(until, chargeable_units(consumed, source.free_units)))
+    return tuple(steps)
+
+
 class _Claiming:
     """Makes the claims of cycles on one account."""
 
     def __init__(self, aggregates: Aggregates, account: CreditAccount) -> None:
         self._aggregates = aggregates
         self._account = account
+        self.sources: dict[ClaimKey, ClaimSource] = {}
 
     async def claims(self, asked: ClaimingCycle) -> list[Claim]:
         """The claims of a cycle's lines that burn the account's credits; of a closed one only those touched."""
@@ -115,17 +137,20 @@ class _Claiming:
         product_id, meter_id = line.key
         units_per_credit = line.price.units_per_credit
         assert units_per_credit is not None, "a line that burns credits says how many units one covers"
+        key = ClaimKey(
+            cycle_end=cycle.end,
+            subscription_id=asked.subscription.object_id,
+            line=line.index,
+            cycle_start=cycle.start,
+            product_id=product_id,
+            meter_id=meter_id,
+        )
+        source = self.sources[key] = await self._source(cycle, line)
+        parts = await self._aggregates.measured(source.meter, asked.subscription.customer_id, source.edges)
         return Claim(
-            key=ClaimKey(
-                cycle_end=cycle.end,
-                subscription_id=asked.subscription.object_id,
-                line=line.index,
-                cycle_start=cycle.start,
-                product_id=product_id,
-                meter_id=meter_id,
-            ),
+            key=key,
             units_per_credit=units_per_credit,
-            steps=await self._steps(asked.subscription, cycle, line),
+            steps=steps_of(source, parts),
             burn_order=terms.burn_order,
             overage=overage_terms(terms) if line.price.credits_only else None,
             closed=closed,
@@ -138,17 +163,9 @@ class _Claiming:
         included = price.included(self._account.entitlement_id)
         return entitlement.terms if included is None else included.terms(entitlement.terms, price.currency)
 
-    async def _steps(self, subscription: Subscription, cycle: OpenedCycle, line: PricedLine) -> tuple[Step, ...]:
-        edges = [cycle.start, *instants(self._account, cycle.start, cycle.end), cycle.end]
-        meter = (await self._aggregates.meters())[line.price.meter_id]
-        question = Question(self._aggregates.tenant_id, meter, subscription.customer_id, self._aggregates.counted)
-        so_far = Measured()
-        steps: list[Step] = []
-        for until, part in zip(edges[1:], await measure(self._aggregates.database, question, edges), strict=True):
-            so_far.join(part)
-            consumed = so_far.quantity(meter.aggregation)
-            steps.append(Step(until, chargeable_units(consumed, line.price.free_units)))
-        return tuple(steps)
+    async def _source(self, cycle: OpenedCycle, line: PricedLine) -> ClaimSource:
+        edges = (cycle.start, *instants(self._account, cycle.start, cycle.end), cycle.end)
+        return ClaimSource((await self._aggregates.meters())[line.price.meter_id], edges, line.price.free_units)
 
 
 def overage_terms(terms: Terms) -> OverageTerms | None:

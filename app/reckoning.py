@@ -14,7 +14,7 @@ from domain.credit_account import CreditAccount
 from domain.invoice import Document, DocumentType, Issue, Subject, compose
 from domain.plan import OpenedCycle
 from domain.product import Product
-from domain.rating import Rated, rate
+from domain.rating import CycleFacts, Rated, rate
 from domain.subscription import Subscription
 from domain.wallet import Wallet
 from projections.aggregates import Aggregates
@@ -32,13 +32,14 @@ from projections.rating_facts import (
 class Reckoning(msgspec.Struct, frozen=True):
     """Everything that a document is made of, and what issuing it makes final.
 
-    ``cycle`` is ``None`` for a document of adjustments alone.
+    ``cycle`` is ``None`` for a document of adjustments alone. ``rated`` is what ``facts`` come to.
     """
 
     subscription: Subscription
     cycle: OpenedCycle | None
     late: Sequence[LateCycle]
     accounts: Sequence[AccountView]
+    facts: CycleFacts
     rated: Rated
 
     def burn(self, account: CreditAccount, view: AccountView, invoice_id: str, at: datetime) -> None:
@@ -60,16 +61,16 @@ class Reckoning(msgspec.Struct, frozen=True):
     async def document(self, known: Aggregates, issue: Issue | None = None) -> Document:
         """The document, with what the customer's wallet pays."""
         subscription = self.subscription
-        wallet = await known.find(Wallet, Wallet.wallet_id(subscription.customer_id, subscription.currency))
         return compose(
-            self._subject(),
+            self.subject(),
             self.rated,
-            wallet_balance=wallet.balance if wallet else 0,
+            wallet_balance=await wallet_balance(known, subscription.customer_id, subscription.currency),
             position=known.position,
             issue=issue,
         )
 
-    def _subject(self) -> Subject:
+    def subject(self) -> Subject:
+        """Whom and what the document is for."""
         cycle = self.cycle or self.late[-1].cycle
         return Subject(
             customer_id=self.subscription.customer_id,
@@ -86,6 +87,12 @@ class Reckoning(msgspec.Struct, frozen=True):
         return DocumentType.credit_note if self.rated.subtotal_amount < 0 else DocumentType.adjustment
 
 
+async def wallet_balance(known: Aggregates, customer_id: str, currency: str) -> int:
+    """What is in a customer's wallet of a currency, in minor units."""
+    wallet = await known.find(Wallet, Wallet.wallet_id(customer_id, currency))
+    return wallet.balance if wallet else 0
+
+
 async def reckon(known: Aggregates, subscription: Subscription, cycle: OpenedCycle | None) -> Reckoning:
     """Rate a cycle (or adjustments alone) as of the position, which the quantities have to be at.
 
@@ -100,14 +107,14 @@ async def reckon(known: Aggregates, subscription: Subscription, cycle: OpenedCyc
         for line in await adjustment_lines(known, subscription, one, _settled(subscription, one.cycle, accounts))
     ]
     if cycle is None:
-        rated = rate(await only_adjustments(known, subscription, adjustments))
+        facts = await only_adjustments(known, subscription, adjustments)
     else:
         facts = await cycle_facts(known, subscription, cycle, _settled(subscription, cycle, accounts))
         own = rate(facts).lines
         adjustments += await reissue_lines(known, subscription, cycle, own)
         inside = facts.taxed_inside | await taxed_inside(known, [line.product_id for line in adjustments])
-        rated = rate(msgspec.structs.replace(facts, adjustments=tuple(adjustments), taxed_inside=inside))
-    return Reckoning(subscription, cycle, late, accounts, rated)
+        facts = msgspec.structs.replace(facts, adjustments=tuple(adjustments), taxed_inside=inside)
+    return Reckoning(subscription, cycle, late, accounts, facts, rate(facts))
 
 
 async def _accounts(
@@ -151,9 +158,13 @@ async def _entitlements(
 def _settled(
     subscription: Subscription, cycle: OpenedCycle, accounts: Sequence[AccountView]
 ) -> dict[MeterKey, LineCredits]:
+    return line_credits(accounts, subscription.object_id, cycle.start)
+
+
+def line_credits(
+    accounts: Sequence[AccountView], subscription_id: str, cycle_start: datetime
+) -> dict[MeterKey, LineCredits]:
     """What the lines of a cycle draw, of whichever entitlement."""
     return {
-        key: drawn
-        for account in accounts
-        for key, drawn in account.line_credits(subscription.object_id, cycle.start).items()
+        key: drawn for account in accounts for key, drawn in account.line_credits(subscription_id, cycle_start).items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from domain.aggregate import Fact, Root
 from domain.errors import NotFound
@@ -12,8 +12,13 @@ from projections.counting import CountedMeter
 from projections.database import Database
 from projections.log_reader import facts_of, fold
 from projections.quantities import counted_meters
+from projections.usage import Measured, Question, measure
 
 AnyRoot = TypeVar("AnyRoot", bound=Root)
+
+
+Span: TypeAlias = tuple[str, str, tuple[datetime, ...]]
+"""What was measured: a meter's id, a customer's id, and the edges between which it was counted."""
 
 
 class Aggregates:
@@ -36,6 +41,7 @@ class Aggregates:
         self._facts: dict[str, Sequence[Fact]] = {}
         self._earlier: dict[tuple[str, int], Root | None] = {}
         self._meters: Mapping[str, CountedMeter] | None = None
+        self.measures: dict[Span, list[Measured]] = {}
 
     async def find(self, kind: type[AnyRoot], object_id: str) -> AnyRoot | None:
         """An aggregate of this tenant, or ``None`` when there is none."""
@@ -76,6 +82,14 @@ class Aggregates:
         if self._meters is None:
             self._meters = await counted_meters(self.database, self.tenant_id)
         return self._meters
+
+    async def measured(self, meter: CountedMeter, customer_id: str, edges: Sequence[datetime]) -> list[Measured]:
+        """What a customer used between each two neighbouring ``edges``, read once. It is not to be changed."""
+        span = (meter.meter_id, customer_id, tuple(edges))
+        if span not in self.measures:
+            question = Question(self.tenant_id, meter, customer_id, self.counted)
+            self.measures[span] = await measure(self.database, question, edges)
+        return self.measures[span]
 
     async def at_instant(self, kind: type[AnyRoot], object_id: str, at: datetime) -> AnyRoot:
         """The aggregate as recorded before ``at``; as it began, when it was recorded later only.

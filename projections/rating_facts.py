@@ -17,7 +17,6 @@ from domain.subscription import Subscription
 from domain.tenant import Tenant
 from projections.aggregates import Aggregates
 from projections.counting import CountedMeter
-from projections.usage import Question, measure
 
 MeterKey = tuple[str, str]
 """A line of a cycle: product id and meter id."""
@@ -178,8 +177,7 @@ async def _usage(
     price: MeterPrice,
     settled: LineCredits | None,
 ) -> MeterUsage:
-    question = Question(known.tenant_id, counted, subscription.customer_id, known.counted)
-    (measured,) = await measure(known.database, question, [cycle.start, cycle.end])
+    (measured,) = await known.measured(counted, subscription.customer_id, [cycle.start, cycle.end])
     meter = await known.at_instant(Meter, price.meter_id, cycle.end)
     return MeterUsage(
         name=meter.name,
