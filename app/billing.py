@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 
+from app.alerting.firing import fire_at_close
 from app.identity import new_id
 from app.invoicing import Bill, find_bill
 from app.late_usage import unsettled_hours
@@ -87,7 +88,9 @@ async def close_cycle(
 
 async def _invoice(running: Transaction, subscription: Subscription, cycle: OpenedCycle) -> Bill:
     await catch_up(running.database, running.tenant_id, running.position)
-    return await _issue(running, await reckon(running, subscription, cycle))
+    reckoning = await reckon(running, subscription, cycle)
+    await fire_at_close(running, reckoning)
+    return await _issue(running, reckoning)
 
 
 async def _issue(running: Transaction, reckoning: Reckoning) -> Bill:

@@ -96,24 +96,30 @@ async def _project_one(database: Database, tenant_id: str) -> bool:
         return False
 
 
-async def run_projector(service: Service, dsn: str, stop: asyncio.Event) -> None:
-    """Project until ``stop`` is set, woken by the doorbell or by the sweep; a lost database is waited for."""
+async def run_projector(
+    service: Service, dsn: str, stop: asyncio.Event, projected: asyncio.Event | None = None
+) -> None:
+    """Project until ``stop`` is set, woken by the doorbell or by the sweep; a lost database is waited for.
+
+    ``projected`` is set whenever quantities moved on.
+    """
     while not stop.is_set():
         try:
-            await _listen_and_project(service, dsn, stop)
+            await _listen_and_project(service, dsn, stop, projected)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             LOG.warning("the projector lost the database (%s) and tries again", error)
             await pause(stop, RETRY_SECONDS)
 
 
-async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event) -> None:
+async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event, projected: asyncio.Event | None) -> None:
     rung = asyncio.Event()
     listener = await asyncpg.connect(dsn, server_settings={"application_name": "taximeter projector"})
     try:
         await listener.add_listener(DOORBELL, lambda *_: rung.set())
         while not stop.is_set():
             rung.clear()
-            await project_all(service)
+            if await project_all(service) and projected is not None:
+                projected.set()
             await wait_any(rung, stop, SWEEP_SECONDS)
     finally:
         await listener.close()
@@ -122,9 +128,11 @@ async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event) -
 async def wait_any(first: asyncio.Event, second: asyncio.Event, seconds: float | None = None) -> None:
     """Wait until one of them is set, or so long; without ``seconds`` for as long as it takes."""
     waiting = [asyncio.ensure_future(event.wait()) for event in (first, second)]
-    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from domain import instant
 from domain.aggregate import Fact, Root
+from domain.alert import Alert
 from domain.credit_account import CreditAccount
 from domain.customer import Customer
 from domain.entitlement import Entitlement
@@ -56,6 +57,8 @@ async def record(database: Database, tenant_id: str, aggregate: Root, placed: Pl
             await database.execute(SQL["put_wallet"], tenant_id, *_wallet(aggregate))
         case Tenant():
             await database.execute(SQL["put_tenant"], tenant_id, _json(aggregate.settings), aggregate.test_clock)
+        case Alert():
+            await _record_alert(database, tenant_id, aggregate, placed)
         case InvoiceNumbers():
             pass  # The invoices hold their numbers.
         case _:
@@ -195,6 +198,19 @@ def _credit_account(account: CreditAccount) -> tuple[Any, ...]:
 
 def _wallet(wallet: Wallet) -> tuple[Any, ...]:
     return wallet.customer_id, wallet.currency, wallet.balance, wallet.created_on, wallet.modified_on
+
+
+async def _record_alert(database: Database, tenant_id: str, alert: Alert, placed: Placed) -> None:
+    """The alert's row, a row for each time it fired, and with a tenant's first alert the place where looking begins."""
+    target = alert.target
+    about = (alert.customer_id, target.kind.value, target.meter_id, target.credit_entitlement_id, alert.threshold)
+    await _put(database, "put_alert", tenant_id, alert, *about, alert.subscription_id, alert.created_on, alert.deleted)
+    await database.execute(SQL["begin_looking"], tenant_id)
+    for position, fact in placed:
+        if isinstance(fact, Alert.Fired):
+            cycle = (fact.subscription_id, fact.cycle_start, fact.cycle_end)
+            known = (fact.value, fact.position, fact.timestamp)
+            await _put(database, "put_alert_firing", tenant_id, alert, *about, position, *cycle, *known)
 
 
 def _json(value: Any) -> str:

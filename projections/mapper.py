@@ -11,6 +11,7 @@ from eventsourcing.persistence import Mapper, MapperDeserialisationError, Stored
 from eventsourcing.utils import get_topic
 
 from domain.aggregate import Fact, Root
+from domain.alert import Alert
 from domain.credit_account import CreditAccount
 from domain.customer import Customer
 from domain.entitlement import Entitlement
@@ -22,6 +23,7 @@ from domain.tenant import Tenant
 from domain.wallet import Wallet
 
 AGGREGATES: tuple[type[Root], ...] = (
+    Alert,
     CreditAccount,
     Customer,
     Entitlement,

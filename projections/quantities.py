@@ -26,6 +26,9 @@ PAGE_EVENTS = 50_000
 RETRACTION_WEIGHT = 50
 """Events that one retraction costs as much time as: its hour is read again. So a page holds about 1,000 of them."""
 
+PROJECTED = "taximeter_projected"
+"""The channel on which a page says, as it commits, that a tenant's quantities moved on: the payload is its id."""
+
 RECOUNT_EVENTS = 50_000
 """Events of an hour that are read at once when it is counted again."""
 
@@ -98,6 +101,7 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
     moved = await database.execute(SQL["advance"], tenant_id, position, end)
     if moved != "UPDATE 1":
         raise RuntimeError(f"the checkpoint of tenant {tenant_id} is not at {position} any more")
+    await database.execute(SQL["ring"], PROJECTED, tenant_id)
     return end
 
 

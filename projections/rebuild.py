@@ -32,6 +32,8 @@ TABLES = (
     "credit_entitlement",
     "credit_account",
     "wallet",
+    "alert",
+    "alert_firing",
     "quantity",
     "distinct_value",
     "unmeasured_event",
@@ -102,12 +104,19 @@ async def rebuild(database: Database, report: Report, *, swap: bool = True) -> l
             await _record_streams(database, tenant_id, reached.get(tenant_id, 0), position)
             await catch_up(database, tenant_id, position)
             report(tenant_id, position, position)
+        await _keep_looked(database)
         differences = await compare(database)
         if swap:
             await database.execute(SQL["drop_schema"].format(schema=LIVE))
             await database.execute(SQL["rename_schema"])
     await database.execute(f"set search_path = {LIVE}")
     return differences
+
+
+async def _keep_looked(database: Database) -> None:
+    """Take over how far the alerts have been looked at: no event says it, and a look from the beginning costs time."""
+    if await stored_schema_digest(database) == schema_digest():
+        await database.execute(SQL["keep_looked"])
 
 
 async def _follow(database: Database, reached: dict[str, int], report: Report) -> None:

@@ -79,6 +79,26 @@ values ($1, $2, $3, $4, $5, $6)
 on conflict (tenant_id, customer_id, currency) do update set
   balance = excluded.balance, updated_at = excluded.updated_at;
 
+-- name: put_alert
+insert into alert (
+  tenant_id, alert_id, customer_id, kind, meter_id, credit_entitlement_id, threshold, subscription_id, created_at, deleted)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict (tenant_id, alert_id) do update set deleted = excluded.deleted;
+
+-- name: put_alert_firing
+-- Without "on conflict": that one fires twice for a cycle is a defect, which the key of the table stops.
+insert into alert_firing (
+  tenant_id, alert_id, customer_id, kind, meter_id, credit_entitlement_id, threshold, position, subscription_id,
+  cycle_start, cycle_end, value, known_position, fired_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+
+-- name: begin_looking
+-- An insert that meets a row waits for whoever is changing that row, also to do nothing: so it is tried only without one.
+insert into progress (tenant_id, projection, position)
+select $1, 'alerts', 0
+ where not exists (select from progress where tenant_id = $1 and projection = 'alerts')
+on conflict do nothing;
+
 -- name: mark
 insert into progress (tenant_id, projection, position) values ($1, 'catalog', $2)
 on conflict (tenant_id, projection) do update set position = excluded.position

@@ -18,6 +18,9 @@ on conflict do nothing;
 -- The old position is compared: a projector that was paused for long cannot move the checkpoint twice.
 update progress set position = $3 where tenant_id = $1 and projection = 'quantities' and position = $2;
 
+-- name: ring
+select pg_notify($1, $2);
+
 -- name: position
 select position from progress where tenant_id = $1 and projection = 'quantities';
 

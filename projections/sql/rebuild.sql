@@ -27,6 +27,12 @@ select tenant_id, position from log.head order by tenant_id;
 -- weaker one would let a command read the read models and then wait for us while we wait to drop them.
 lock table log.head in exclusive mode;
 
+-- name: keep_looked
+-- The locks stay until the swap: whoever looks at alerts passes over a locked row, so that the copy stays true.
+update progress as next set position = live.position
+  from (select tenant_id, position from read.progress where projection = 'alerts' for update) as live
+ where next.tenant_id = live.tenant_id and next.projection = 'alerts';
+
 -- name: count_rows_beside
 -- The rows of {a} without an equal one in {b}; equal means every column.
 select count(*) from (select * from {a}.{table} except all select * from {b}.{table}) as beside;

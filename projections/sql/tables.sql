@@ -59,6 +59,7 @@ create table customer (
   updated_at       timestamptz not null,
   primary key (tenant_id, customer_id)
 );
+create index customer_by_creation on customer (tenant_id, created_at, customer_id);
 
 -- due_at is when the earliest cycle that is not closed becomes billable, advance_at when the next one opens.
 create table subscription (
@@ -147,6 +148,43 @@ create table wallet (
   updated_at  timestamptz not null,
   primary key (tenant_id, customer_id, currency)
 );
+
+-- Without subscription_id an alert holds for each subscription of the customer by itself.
+create table alert (
+  tenant_id             text        not null,
+  alert_id              text        not null collate "C",
+  customer_id           text        not null collate "C",
+  subscription_id       text        collate "C",
+  kind                  text        not null,
+  meter_id              text        collate "C",
+  credit_entitlement_id text        collate "C",
+  threshold             text        not null,
+  deleted               boolean     not null,
+  created_at            timestamptz not null,
+  primary key (tenant_id, alert_id)
+);
+create index alert_by_customer on alert (tenant_id, customer_id) where not deleted;
+
+-- position is that of the firing, known_position that of the log's prefix in which the value was reached.
+create table alert_firing (
+  tenant_id             text        not null,
+  position              bigint      not null,
+  alert_id              text        not null collate "C",
+  customer_id           text        not null collate "C",
+  subscription_id       text        not null collate "C",
+  kind                  text        not null,
+  meter_id              text        collate "C",
+  credit_entitlement_id text        collate "C",
+  threshold             text        not null,
+  value                 text        not null,
+  cycle_start           timestamptz not null,
+  cycle_end             timestamptz not null,
+  known_position        bigint      not null,
+  fired_at              timestamptz not null,
+  primary key (tenant_id, position),
+  unique (tenant_id, alert_id, subscription_id, cycle_start)
+);
+create index alert_firing_by_customer on alert_firing (tenant_id, customer_id, position);
 
 -- One summary per meter, customer and hour (UTC): every cheap aggregation at once, the meter only picks a column.
 create table quantity (
