@@ -28,7 +28,7 @@ def parser() -> ArgumentParser:
         add_flags(made, flags)
         return made
 
-    web = (settings.HOST, settings.PORT, settings.WORKERS)
+    web = (settings.HOST, settings.PORT, settings.WORKERS, settings.ALLOW_ORIGIN)
     command(
         "serve", "serve the API, project and close cycles", *web, *settings.DATABASE, settings.TENANT, *settings.RULES
     )
@@ -46,6 +46,8 @@ def parser() -> ArgumentParser:
     create.add_argument("--scope", default="write", choices=("ingest", "read", "write"), help="what the key may do")
     create.add_argument("--name", default="", help="a label")
     create.add_argument("--test", action="store_true", help="begin the tenant's test mode: time moves by command only")
+    watched = command("watch", "show a customer's usage and cost as they happen", settings.URL, settings.API_KEY)
+    watched.add_argument("customer", metavar="CUSTOMER", help="the customer's id")
     example = sub.add_parser("example", help="examples against a running service")
     flights = example.add_subparsers(dest="action", required=True, metavar="EXAMPLE").add_parser(
         "flights", help="bill every flight that left New York in 2013"
@@ -61,6 +63,7 @@ COMMANDS = {
     "close-due": commands.close_what_is_due,
     "check-ledgers": commands.check_every_ledger,
     "key": commands.create_api_key,
+    "watch": commands.watch_customer,
 }
 
 

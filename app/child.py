@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
@@ -16,10 +17,18 @@ import uvicorn
 
 from app.commands import open_service, work
 from app.http.application import build
+from app.http.raw_path import ASGIApp
+from app.http.websocket_transport import PING_SECONDS, PONG_SECONDS, BoundedWebSocket
+from app.limits import LIVE_SOCKETS_MAX
+from app.live.frames import FRAME_MAX_BYTES
 from domain.tenant import Rules
 
 GRACE_SECONDS = 10
 """How long requests in flight may take once the process was told to stop."""
+
+
+OTHER_FILES_MAX = 2_000
+"""Files of a web process beside the sockets of the live channel: requests, and connections of the database."""
 
 
 def main() -> None:
@@ -41,17 +50,38 @@ def _die_with_parent() -> None:
 
 
 def _serve(plan: dict[str, Any], rules: Rules) -> None:
-    _, application = build(lambda: open_service(plan["dsn"], rules))
-    config = uvicorn.Config(
-        application,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-    )
+    _, application = build(lambda: open_service(plan["dsn"], rules), plan["origins"])
+    _allow_files()
+    config = server_config(application)
     # Handed over as a socket and not with uvicorn's `fd`, which takes any descriptor for a Unix socket: the loop would
     # then leave TCP_NODELAY off, and each answer on a kept connection would wait 40 ms for the client's delayed ACK.
     with socket.socket(fileno=plan["socket"]) as listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def server_config(application: ASGIApp) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        application,  # type: ignore[arg-type]
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+        ws=BoundedWebSocket,
+        ws_max_size=FRAME_MAX_BYTES,
+        # A frame is packed for each socket anew: the memory and the time cost more than the bytes they save.
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+    )
+
+
+def _allow_files() -> None:
+    """Each socket is a file, and systems commonly allow a thousand unless more is asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = LIVE_SOCKETS_MAX + OTHER_FILES_MAX
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def _project(plan: dict[str, Any], rules: Rules) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from rich.progress import Progress
 
 from app import settings
+from app.alerting.watch import run_watch
 from app.clock import system_clock
 from app.close_progress import close_telling
 from app.database import check_schema, connect_owner, migrate, open_pool
@@ -25,6 +26,7 @@ from app.ledger_check import check_ledgers
 from app.projecting import run_projector
 from app.scheduling import run_scheduler
 from app.service import Service
+from app.watching_terminal import WatchEnded, watch
 from domain.tenant import Rules
 from projections.rebuild import rebuild
 
@@ -154,13 +156,24 @@ async def project(flags: Namespace, environment: Environment) -> int:
 
 
 async def work(service: Service, dsn: str) -> None:
-    """Project and close what is due until the process is told to stop."""
-    stop = asyncio.Event()
+    """Project, close what is due and look at alerts until the process is told to stop."""
+    stop, projected = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_projector(service, dsn, stop))
+        tasks.create_task(run_projector(service, dsn, stop, projected))
         tasks.create_task(run_scheduler(service, stop))
+        tasks.create_task(run_watch(service, stop, projected))
+
+
+async def watch_customer(flags: Namespace, environment: Environment) -> int:
+    """``taximeter watch``"""
+    url, api_key = (settings.value(one, flags, environment) for one in (settings.URL, settings.API_KEY))
+    try:
+        await watch(url, api_key, flags.customer)
+    except WatchEnded as ended:
+        print(f"taximeter: {ended}", file=sys.stderr)
+    return 1
 
 
 def run_flights(flags: Namespace, environment: Environment) -> int:

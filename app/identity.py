@@ -33,6 +33,6 @@ def new_batch() -> UUID:
     return UUID(int=value)
 
 
-def new_secret() -> str:
-    """The secret of an API key, 256 random bits."""
-    return f"tax_{secrets.token_urlsafe(32)}"
+def new_secret(prefix: str = "tax") -> str:
+    """The secret of an API key or, with another prefix, of something else: 256 random bits."""
+    return f"{prefix}_{secrets.token_urlsafe(32)}"

@@ -46,9 +46,13 @@ class Service:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the tenant and key, what the key may do, and where the request came from."""
+    """Who asks: the tenant and key, what the key may do, and where the request came from.
+
+    With ``customer_id`` it is a customer token, minted by that key, and sees that customer's live values alone.
+    """
 
     tenant_id: str
     key_id: str
     scope: str
     address: str
+    customer_id: str | None = None

@@ -48,6 +48,16 @@ def _api_key(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> list[str]:
+    origins = [one.strip().lower() for one in text.split(",") if one.strip()]
+    if not all(_ORIGIN.fullmatch(one) for one in origins):
+        raise ValueError("must be origins such as https://app.example.com, without a path and with commas between")
+    return origins
+
+
+_ORIGIN = re.compile(r"https?://[^/\s,?#@*]+")
+"""Scheme, host and maybe a port, as a browser sends them; no patterns."""
+
 _API_KEY_RULE = f"1 to {SECRET_MAX_CHARS} printable ASCII characters without white space"
 _API_KEY = re.compile(f"[!-~]{{0,{SECRET_MAX_CHARS}}}")
 """A key, or the empty text for none."""
@@ -78,7 +88,8 @@ def _bounded_duration(text: str) -> timedelta:
 class Setting:
     """One setting. ``read`` turns its text into its value and raises ``ValueError`` with the rule.
 
-    The value of a ``secret`` one is never printed.
+    The value of a ``secret`` one is never printed. The flag of a ``repeatable`` one may be given several times, which
+    means the same as one text with commas.
     """
 
     name: str
@@ -88,6 +99,7 @@ class Setting:
     meaning: str
     read: Callable[[str], Any]
     secret: bool = False
+    repeatable: bool = False
 
     @property
     def flag(self) -> str:
@@ -133,11 +145,13 @@ API_KEY = Setting(
     "",
     "text",
     _API_KEY_RULE,
-    "the key of an example's client; for `serve`, from the environment only, the first tenant's key",
+    "the key of `watch` and of an example's client; for `serve`, from the environment only, the first tenant's key",
     _api_key,
     secret=True,
 )
-URL = Setting("url", "http://127.0.0.1:8080", "URL", "", "the running service that an example talks to", _plain)
+URL = Setting(
+    "url", "http://127.0.0.1:8080", "URL", "", "the running service that `watch` or an example talks to", _plain
+)
 EVENT_AGE_MAX = Setting(
     "event_age_max", "35d", "duration", "up to 100 years, or none", "how old a usage event may be", _duration
 )
@@ -153,16 +167,29 @@ CLOSE_GRACE = Setting(
     _bounded_duration,
 )
 
+ALLOW_ORIGIN = Setting(
+    "allow_origin",
+    "",
+    "origin",
+    "",
+    "an origin whose pages may open the live channel beside the service's own; several with commas, or the flag again",
+    _origins,
+    repeatable=True,
+)
+
 DATABASE = (DATA, DATABASE_URL)
 RULES = (EVENT_AGE_MAX, EVENT_AHEAD_MAX, CLOSE_GRACE)
-ALL = (HOST, PORT, WORKERS, *DATABASE, TENANT, API_KEY, URL, *RULES)
+ALL = (HOST, PORT, WORKERS, ALLOW_ORIGIN, *DATABASE, TENANT, API_KEY, URL, *RULES)
 
 
 def add_flags(parser: ArgumentParser, settings: tuple[Setting, ...]) -> None:
     """Offer settings as flags of a command."""
     for setting in settings:
         default = setting.default or "none"
-        parser.add_argument(setting.flag, metavar=setting.unit.upper(), help=f"{setting.meaning} (default: {default})")
+        action = "append" if setting.repeatable else "store"
+        parser.add_argument(
+            setting.flag, action=action, metavar=setting.unit.upper(), help=f"{setting.meaning} (default: {default})"
+        )
 
 
 def value(setting: Setting, flags: Namespace, environment: Mapping[str, str]) -> Any:
@@ -170,6 +197,8 @@ def value(setting: Setting, flags: Namespace, environment: Mapping[str, str]) ->
     given = getattr(flags, setting.name, None)
     source = setting.flag if given is not None else setting.variable
     text = given if given is not None else environment.get(setting.variable, setting.default)
+    if isinstance(text, list):
+        text = ",".join(text)
     try:
         return setting.read(text)
     except ValueError as error:

@@ -54,7 +54,7 @@ def serve(flags: Namespace, environment: Mapping[str, str]) -> int:
 async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
     host, port = settings.value(settings.HOST, flags, environment), settings.value(settings.PORT, flags, environment)
     workers = settings.value(settings.WORKERS, flags, environment)
-    rules = settings.rules(flags, environment)
+    rules, origins = settings.rules(flags, environment), settings.value(settings.ALLOW_ORIGIN, flags, environment)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -64,7 +64,12 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
             await prepare(dsn)
             async with open_service(dsn, rules) as service:
                 keys = await _key_lines(service, flags, environment)
-            plan = {"dsn": dsn, "rules": msgspec.to_builtins(rules), "socket": listener.fileno()}
+            plan = {
+                "dsn": dsn,
+                "rules": msgspec.to_builtins(rules),
+                "socket": listener.fileno(),
+                "origins": origins,
+            }
             print(_welcome(listener, _place(flags, environment), keys), flush=True)
             roles = ["project", *["web"] * workers]
             async with asyncio.TaskGroup() as tasks:
@@ -139,7 +144,7 @@ def _welcome(listener: socket.socket, place: str, keys: tuple[str, str]) -> str:
     event = '{"events":[{"event_id":"hello-1","customer_id":"ada","event_name":"api.call"}]}'
     return "\n".join(
         [
-            f"Taximeter serves at {url}   (API: {url}/schema)",
+            f"Taximeter serves at {url}   (dashboard: {url}/, API: {url}/schema)",
             f"Data: {place}",
             keys[0],
             "Send a first event:",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,12 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
         (settings.API_KEY, "\x7f"),
         (settings.EVENT_AGE_MAX, "35"),
         (settings.CLOSE_GRACE, "none"),
+        (settings.ALLOW_ORIGIN, "*"),
+        (settings.ALLOW_ORIGIN, "null"),
+        (settings.ALLOW_ORIGIN, "app.example.com"),
+        (settings.ALLOW_ORIGIN, "https://app.example.com/"),
+        (settings.ALLOW_ORIGIN, "https://*.example.com"),
+        (settings.ALLOW_ORIGIN, "https://app.example.com, ftp://host"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(setting: Setting, text: str) -> None:
@@ -69,3 +75,14 @@ def test_a_bad_key_is_not_printed() -> None:
         settings.value(settings.API_KEY, Namespace(), {"TAXIMETER_API_KEY": "my own secret"})
     assert "secret" not in str(refused.value)
     assert "1 to 200 printable ASCII characters" in str(refused.value)
+
+
+def test_origins_are_given_with_commas_or_by_the_flag_again() -> None:
+    setting = settings.ALLOW_ORIGIN
+    expected = ["https://a.example", "http://b:8080"]
+    assert settings.value(setting, Namespace(), {setting.variable: "https://A.example, http://b:8080,"}) == expected
+    parser = ArgumentParser()
+    settings.add_flags(parser, (setting,))
+    flags = parser.parse_args([setting.flag, "https://a.example", setting.flag, "http://b:8080"])
+    assert settings.value(setting, flags, {setting.variable: "https://other.example"}) == expected
+    assert settings.value(setting, parser.parse_args([]), {}) == []

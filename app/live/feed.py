@@ -1,0 +1,342 @@
+"""Following the log in one process: whoever is watched is held, moved on with every commit, and offered again.
+
+The projector rings when it has moved a tenant on. The feed then reads the span of the log that it has not seen, up to
+the projected position, counts its usage for those who are held, and offers what became different. A page of the log is
+taken in at once, so the more there is to do, the fewer values are shown in between: nobody waits for an old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol, cast
+
+import asyncpg
+
+from app.keys import system_caller
+from app.live.changes import changes_after
+from app.live.followed import Followed, Reading
+from app.live.held import HeldCustomer, hold
+from app.live.standing import Standing
+from app.live.statements import SQL
+from app.live.watching import Watcher
+from app.projecting import RETRY_SECONDS, wait_any, wait_for
+from app.rules import now_of
+from app.service import Service
+from domain.errors import NotFound
+from projections.quantities import PROJECTED, projected_position
+
+LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+"""What a lost database looks like."""
+
+LOG = logging.getLogger("taximeter.live")
+
+SWEEP_SECONDS = 1.0
+"""How long the feed waits for a ring before it looks by itself: a lost one costs that much and nothing else."""
+
+READERS = 3
+"""Customers that are read at once. Each takes a connection, and requests need most of them."""
+
+READ_IN_A_TURN = 60
+"""Customers read anew before the log is looked at again, so that many of them cannot hold up those who are counted."""
+
+PACE_SECONDS_EACH = 0.00014
+"""What each watcher adds to the time between two offers of a customer: 5,000 are offered something every 0.7 s, which
+leaves a good part of a core to those who send events."""
+
+BREATHE_SECONDS = 0.005
+"""How long estimates are reckoned before others in this process get their turn."""
+
+KEPT_SECONDS = 60.0
+"""How long a customer whom nobody watches stays held: a page that is loaded again is answered without reading."""
+
+HELD_MAX = 10_000
+"""Customers held for those who watch a whole tenant; some ten kilobytes each. Beyond it the longest held go."""
+
+PAGE_CUSTOMERS = 200
+"""Customers offered at once to somebody who begins to watch a tenant."""
+
+
+class _Listening(Protocol):
+    """What listening needs of asyncpg's connection."""
+
+    async def add_listener(self, channel: str, callback: Any) -> None: ...
+
+    async def remove_listener(self, channel: str, callback: Any) -> None: ...
+
+    def add_termination_listener(self, callback: Any) -> None: ...
+
+    def remove_termination_listener(self, callback: Any) -> None: ...
+
+    def is_closed(self) -> bool: ...
+
+
+class LogFeed:
+    """The feed of one process; see ``app.live.watching.Feed``."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._tenants: dict[str, Followed] = {}
+        self._rung: set[str] = set()
+        self._ring = asyncio.Event()
+        self._readers = asyncio.Semaphore(READERS)
+        self._watches = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost = False
+
+    async def watch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> Standing:
+        """The customer's current state; from now on every newer one is offered. Raises ``NotFound``."""
+        tenant = await self._follow(tenant_id)
+        if customer_id not in tenant.held and not await self._has_customer(tenant_id, customer_id):
+            raise NotFound("customer", customer_id)
+        watchers = tenant.by_customer.setdefault(customer_id, set())
+        self._watches += watcher not in watchers
+        watchers.add(watcher)
+        tenant.idle_since.pop(customer_id, None)
+        held = tenant.held.get(customer_id)
+        if held is None or held.stale:
+            held = await self._read(tenant, customer_id)
+        if held.restate(tenant.position):
+            tenant.offer(held)
+        return held.standing
+
+    async def watch_tenant(self, tenant_id: str, watcher: Watcher) -> None:
+        """Offers of every customer that changes from now on, and first of those that have open cycles."""
+        tenant = await self._follow(tenant_id)
+        tenant.watchers.add(watcher)
+        after = ""
+        while watcher in tenant.watchers:
+            rows = await self._service.pool.fetch(SQL["subscribed_customers"], tenant_id, after, PAGE_CUSTOMERS)
+            for row in rows:
+                after = row["customer_id"]
+                held = tenant.held.get(after)
+                if held is None or held.stale:
+                    held = await self._read(tenant, after)
+                watcher.offer(held.standing)
+            if len(rows) < PAGE_CUSTOMERS:
+                return
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Offer this watcher nothing any more."""
+        for tenant in self._tenants.values():
+            tenant.watchers.discard(watcher)
+            for customer_id in [key for key, watchers in tenant.by_customer.items() if watcher in watchers]:
+                self.unwatch_customer(tenant.tenant_id, customer_id, watcher)
+
+    def unwatch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> None:
+        """End what ``watch_customer`` began; nothing happens when it is not watched."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None or watcher not in tenant.by_customer.get(customer_id, ()):
+            return
+        self._watches -= 1
+        tenant.by_customer[customer_id].discard(watcher)
+        if not tenant.by_customer[customer_id]:
+            del tenant.by_customer[customer_id]
+            tenant.idle_since[customer_id] = asyncio.get_running_loop().time()
+
+    def unwatch_tenant(self, tenant_id: str, watcher: Watcher) -> None:
+        """End what ``watch_tenant`` began; nothing happens when it is not watched."""
+        if tenant_id in self._tenants:
+            self._tenants[tenant_id].watchers.discard(watcher)
+
+    def position(self, tenant_id: str) -> int:
+        """Every offer up to here has been made; 0 for a tenant that nobody watches."""
+        tenant = self._tenants.get(tenant_id)
+        return tenant.offered if tenant else 0
+
+    async def reach(self, tenant_id: str, position: int) -> None:
+        """Wait until the log is taken in up to ``position``. Raises as ``app.projecting.wait_for``."""
+        await wait_for(self._service, tenant_id, position)
+        tenant = await self._follow(tenant_id)
+        if tenant.position < position:
+            await self._advance(tenant)
+
+    async def customer_of(self, tenant_id: str, subscription_id: str) -> str:
+        """The customer of a subscription. Raises ``NotFound``."""
+        rows = await self._service.pool.fetch(SQL["customers_of_subscriptions"], tenant_id, [subscription_id])
+        if not rows:
+            raise NotFound("subscription", subscription_id)
+        return cast("str", rows[0]["customer_id"])
+
+    async def run(self) -> None:
+        """Follow the log until cancelled; a lost database is waited for, and then everybody is read anew."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                LOG.warning("the live channel lost the database (%s) and tries again", error)
+                self._lost = True
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        async with self._service.pool.acquire() as connection:
+            listening = cast("_Listening", connection)
+            hung_up = asyncio.Event()
+
+            def rung(_connection: object, _pid: int, _channel: str, tenant_id: str) -> None:
+                self._rung.add(tenant_id)
+                self._ring.set()
+
+            def ended(_connection: object) -> None:
+                hung_up.set()
+
+            listening.add_termination_listener(ended)
+            await listening.add_listener(PROJECTED, rung)
+            try:
+                if self._lost:
+                    self._read_all_anew()
+                    self._lost = False
+                while not hung_up.is_set():
+                    await self.turn()
+                    await wait_any(self._ring, hung_up, SWEEP_SECONDS)
+            finally:
+                listening.remove_termination_listener(ended)
+                if not listening.is_closed():
+                    await listening.remove_listener(PROJECTED, rung)
+            raise ConnectionError("the connection ended")
+
+    def _read_all_anew(self) -> None:
+        for tenant in self._tenants.values():
+            for customer_id, held in tenant.held.items():
+                held.stale = True
+                tenant.dirty[customer_id] = None
+            for watcher in tenant.everyone():
+                watcher.resync()
+
+    async def turn(self) -> None:
+        """Move on the tenants that were rung for; when none was, sweep: all of them."""
+        swept = not self._ring.is_set()
+        self._ring.clear()
+        rung, self._rung = self._rung, set()
+        for tenant in list(self._tenants.values()):
+            if swept:
+                await self._sweep(tenant)
+        due = [one for one in self._tenants.values() if swept or one.tenant_id in rung or one.dirty]
+        for outcome in await asyncio.gather(*(self._advance(tenant) for tenant in due), return_exceptions=True):
+            if isinstance(outcome, LOST):
+                raise outcome
+            if isinstance(outcome, BaseException):
+                LOG.error("a tenant's live values could not be moved on", exc_info=outcome)
+
+    async def _sweep(self, tenant: Followed) -> None:
+        """Let go of whom nobody has watched for a while, and read anew whose next cycle has begun."""
+        now = asyncio.get_running_loop().time()
+        tenant.rests_until = {one: until for one, until in tenant.rests_until.items() if until > now}
+        for customer_id, since in list(tenant.idle_since.items()):
+            if now - since > KEPT_SECONDS:
+                del tenant.idle_since[customer_id]
+                if not tenant.watchers:
+                    tenant.held.pop(customer_id, None)
+        extra = [customer_id for customer_id in tenant.held if customer_id not in tenant.by_customer]
+        for customer_id in extra[: max(0, len(extra) - HELD_MAX)]:
+            del tenant.held[customer_id]
+        if not tenant.everyone() and not tenant.held and not tenant.reading:
+            self._tenants.pop(tenant.tenant_id, None)
+            return
+        if any(held.read_again_at for held in tenant.held.values()):
+            clock = await now_of(self._service, tenant.tenant_id)
+            for customer_id, held in tenant.held.items():
+                if held.read_again_at is not None and held.read_again_at <= clock:
+                    held.stale = True
+                    tenant.dirty[customer_id] = None
+
+    async def _follow(self, tenant_id: str) -> Followed:
+        if tenant_id not in self._tenants:
+            async with self._service.pool.acquire() as connection:
+                position = await projected_position(connection, tenant_id)
+            self._tenants.setdefault(tenant_id, Followed(tenant_id, position, position))
+        return self._tenants[tenant_id]
+
+    async def _has_customer(self, tenant_id: str, customer_id: str) -> bool:
+        return bool(await self._service.pool.fetchval(SQL["has_customer"], tenant_id, customer_id))
+
+    async def _advance(self, tenant: Followed) -> None:
+        """Take in what is projected and not seen, then offer what became different."""
+        async with tenant.lock:
+            async with self._service.pool.acquire() as connection:
+                projected = await projected_position(connection, tenant.tenant_id)
+                while tenant.position < projected:
+                    changes = await changes_after(
+                        connection, tenant.tenant_id, tenant.position, projected, tenant.interesting()
+                    )
+                    if changes is None:
+                        break
+                    tenant.take_in(changes)
+            await self._restate(tenant)
+            tenant.note_offered()
+
+    async def _restate(self, tenant: Followed) -> None:
+        """Reckon and offer, whom somebody watches by name first; read anew as many as a turn has room for."""
+        order = sorted(tenant.dirty, key=lambda customer_id: customer_id not in tenant.by_customer)
+        anew: list[str] = []
+        loop = asyncio.get_running_loop()
+        since = now = loop.time()
+        for customer_id in order:
+            held = tenant.held.get(customer_id)
+            if held is None or held.stale:
+                anew.append(customer_id)
+            elif tenant.rests_until.get(customer_id, 0.0) <= now:
+                del tenant.dirty[customer_id]
+                if held.restate(tenant.position):
+                    tenant.rests_until[customer_id] = now + self._watches * PACE_SECONDS_EACH
+                    tenant.offer(held)
+                if loop.time() - since > BREATHE_SECONDS:
+                    await asyncio.sleep(0)
+                    since = loop.time()
+        await self._read_some(tenant, anew[:READ_IN_A_TURN])
+        self._come_back_for(tenant)
+
+    def _come_back_for(self, tenant: Followed) -> None:
+        """Look again as soon as the first of those who are still dirty may be offered."""
+        if not tenant.dirty:
+            return
+        loop = asyncio.get_running_loop()
+        at = min(tenant.rests_until.get(customer_id, 0.0) for customer_id in tenant.dirty)
+        if self._timer is None or not loop.time() < self._timer.when() <= at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(max(at, loop.time()), self._ring.set)
+
+    async def _read_some(self, tenant: Followed, customer_ids: list[str]) -> None:
+        """Read them anew. One that cannot be read is a defect of ours: it is told, and waits for its next change."""
+        for customer_id in customer_ids:
+            tenant.dirty.pop(customer_id, None)
+        reads = [self._read(tenant, customer_id) for customer_id in customer_ids]
+        for customer_id, outcome in zip(
+            customer_ids, await asyncio.gather(*reads, return_exceptions=True), strict=True
+        ):
+            if isinstance(outcome, LOST):
+                tenant.dirty[customer_id] = None
+                raise outcome
+            if isinstance(outcome, BaseException):
+                LOG.error("customer %s of tenant %s cannot be read", customer_id, tenant.tenant_id, exc_info=outcome)
+
+    async def _read(self, tenant: Followed, customer_id: str) -> HeldCustomer:
+        """Read a customer anew and offer it; everybody who asks meanwhile waits for the same reading."""
+        running = tenant.reading.get(customer_id)
+        if running is None:
+            task = asyncio.create_task(self._hold(tenant, customer_id))
+            running = tenant.reading[customer_id] = Reading(task)
+        return await asyncio.shield(running.task)
+
+    async def _hold(self, tenant: Followed, customer_id: str) -> HeldCustomer:
+        try:
+            async with self._readers:
+                held = await hold(self._service, system_caller(tenant.tenant_id), customer_id)
+        finally:
+            meanwhile = tenant.reading.pop(customer_id)
+        for row in meanwhile.rows:
+            if row["position"] > held.position:
+                held.count(row)
+        held.stale |= meanwhile.stale_at > held.position
+        before = tenant.held.get(customer_id)
+        different = held.follow(before) if before is not None else True
+        tenant.held[customer_id] = held
+        if customer_id not in tenant.by_customer:
+            tenant.idle_since.setdefault(customer_id, asyncio.get_running_loop().time())
+        if held.stale:
+            tenant.dirty[customer_id] = None
+            self._ring.set()
+        if held.restate(tenant.position) or different:
+            tenant.offer(held)
+        return held

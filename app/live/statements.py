@@ -1,0 +1,7 @@
+"""The statements of the live channel."""
+
+from __future__ import annotations
+
+from projections.statements import load
+
+SQL = load("app.sql", "live.sql")

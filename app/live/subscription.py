@@ -1,0 +1,170 @@
+"""One thing that a socket is shown: what of it waits to be sent, and how the next frame brings the client forward."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from app.alerting.rows import AlertFiring
+from app.live.changed import changed_cycles, gone, listed
+from app.live.frames import Subscribe
+from app.live.standing import Standing
+from projections.log_reader import END
+
+ALERTS_PAGE = 50
+"""Alerts read at once: some ten kilobytes."""
+
+
+class Step(NamedTuple):
+    """The frame that brings a client to a state: which cycles of it, as of which position."""
+
+    kind: Literal["snapshot", "update"]
+    position: int
+    indexes: tuple[int, ...]
+
+
+class AlertPage(NamedTuple):
+    """Alerts to be read: those recorded in ``(after, until]``, at most ``limit``; of all customers without one."""
+
+    subscription: Subscription
+    customer_id: str | None
+    after: int
+    until: int
+    limit: int = ALERTS_PAGE
+
+
+class _Shown:
+    """The state of one customer that was sent last, and the position it was called. ``whole``: send the next whole."""
+
+    __slots__ = ("position", "standing", "whole")
+
+    def __init__(self, standing: Standing, position: int) -> None:
+        self.standing = standing
+        self.position = position
+        self.whole = False
+
+
+class Subscription:
+    """What a client subscribed to. Without ``customer_id`` it is the whole tenant.
+
+    What was known ``after`` a position the client knows already, and no frame is called by less than ``floor``. Of a
+    tenant it knows the alerts only: values of its customers are sent one after the other, so that no position of theirs
+    says that all were; each begins with a snapshot again.
+    """
+
+    __slots__ = (
+        "_alerts_from",
+        "_alerts_told",
+        "_all_alerts",
+        "_shown",
+        "after",
+        "customer_id",
+        "firings",
+        "floor",
+        "name",
+        "opened",
+        "pending",
+        "reads_alerts",
+        "rests_until",
+        "subscription_id",
+    )
+
+    def __init__(self, frame: Subscribe, customer_id: str | None) -> None:
+        self.name = frame.id
+        self.customer_id = customer_id
+        self.subscription_id = frame.subscription_id
+        self.after = frame.after
+        self.floor = 0 if customer_id is None else frame.after or 0
+        self.opened = False
+        self.rests_until = 0.0
+        self.pending: dict[str, Standing] = {}
+        self.firings: deque[AlertFiring] = deque()
+        self.reads_alerts = False
+        self._shown: dict[str, _Shown] = {}
+        self._alerts_from = self._alerts_told = frame.after or 0
+        self._all_alerts = False
+
+    def open(self, position: int) -> None:
+        """Whatever it shows was offered once, as of ``position``. Alerts are sent from there, or from ``after``."""
+        self.opened = True
+        if self.after is None:
+            self._alerts_from = self._alerts_told = max(self._alerts_told, position)
+        else:
+            # Alerts may have been told of while the subscription was on its way to the feed: read all there are.
+            self._all_alerts = True
+        if self.customer_id is not None:
+            self.floor = max(self.floor, position)
+
+    @property
+    def owes_alerts(self) -> bool:
+        """Whether alerts have to be read before anything else is sent."""
+        return self._all_alerts or self._alerts_from < self._alerts_told
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there may be a frame to take."""
+        return not self.reads_alerts and bool(self.pending or self.firings or self.owes_alerts)
+
+    def told_of_alerts(self, position: int) -> None:
+        """Alerts were recorded up to here."""
+        self._alerts_told = max(self._alerts_told, position)
+
+    def alerts_to_read(self) -> AlertPage:
+        """The next page that is owed; ``take_in`` has to follow."""
+        self.reads_alerts = True
+        return AlertPage(self, self.customer_id, self._alerts_from, END if self._all_alerts else self._alerts_told)
+
+    def take_in(self, page: AlertPage, firings: Sequence[AlertFiring]) -> None:
+        """What a page held, in order of position."""
+        self.reads_alerts = False
+        if firings:
+            self._alerts_from = firings[-1].position
+        if len(firings) < page.limit:
+            if page.until == END:
+                self._all_alerts = False
+            else:
+                self._alerts_from = max(self._alerts_from, page.until)
+        self.firings.extend(one for one in firings if self.subscription_id in (None, one.subscription_id))
+
+    def offer(self, standing: Standing) -> bool:
+        """Let the newest state of a customer wait in the place of an older one. Says whether it is news."""
+        shown = self._shown.get(standing.customer_id)
+        newest = self.pending.get(standing.customer_id) or (shown.standing if shown else None)
+        if newest is not None and (newest is standing or standing.position < newest.position):
+            return False
+        self.pending[standing.customer_id] = standing
+        return True
+
+    def resync(self) -> None:
+        """Send the next state of every customer whole."""
+        for shown in self._shown.values():
+            shown.whole = True
+
+    def step(self, standing: Standing) -> Step | None:
+        """How the client comes to ``standing``, which counts as sent then; ``None`` when it shows nothing new."""
+        shown = self._shown.get(standing.customer_id)
+        everything = listed(standing, self.subscription_id)
+        if shown is None:
+            step = self._first(standing, everything)
+        elif shown.whole or gone(shown.standing, standing, self.subscription_id):
+            step = Step("snapshot", max(standing.position, self.floor, shown.position), everything)
+        else:
+            indexes = changed_cycles(shown.standing, standing, everything)
+            if not indexes:
+                shown.standing = standing
+                return None
+            step = Step("update", max(standing.position, self.floor, shown.position), indexes)
+        self._shown[standing.customer_id] = _Shown(standing, step.position)
+        return step
+
+    def _first(self, standing: Standing, everything: tuple[int, ...]) -> Step:
+        position = max(standing.position, self.floor)
+        if self.after is None or self.customer_id is None:
+            return Step("snapshot", position, everything)
+        newer = tuple(index for index in everything if standing.changed[index] > self.after)
+        # Where nothing is known to be as it was, something may be gone as well.
+        none_kept = len(newer) == len(everything) and standing.position > self.after
+        if none_kept or standing.left > self.after:
+            return Step("snapshot", position, everything)
+        return Step("update", position, newer)

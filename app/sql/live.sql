@@ -1,0 +1,45 @@
+-- Following the log for the live channel.
+
+-- name: end_of_page
+-- The last position of the next commits, as far as the quantities are projected.
+select max(last_position)
+  from (select last_position from log.commit
+         where tenant_id = $1 and last_position > $2 and last_position <= $3
+         order by last_position
+         limit $4) as following;
+
+-- name: usage
+-- Events of whole commits, of some customers or (null) of all. What is retracted later is in `retracted_customers`, and
+-- whoever that touches is read anew, so an event that is retracted already may still be here.
+select c.first_position + u.ordinal as position, u.customer_id, u.event_name, u.timestamp, u.metadata
+  from log.commit c
+  join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
+ where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
+   and c.last_position > $2 and c.last_position <= $3
+   and ($4::text[] is null or u.customer_id = any($4))
+ order by position;
+
+-- name: retracted_customers
+select distinct u.customer_id
+  from log.retraction r
+  join log.event_key k on k.tenant_id = r.tenant_id and k.event_id = r.event_id
+  join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
+ where r.tenant_id = $1 and r.position > $2 and r.position <= $3;
+
+-- name: facts
+select position, originator_id, kind from log.domain_event
+ where tenant_id = $1 and position > $2 and position <= $3
+ order by position;
+
+-- name: customers_of_subscriptions
+select subscription_id, customer_id from subscription where tenant_id = $1 and subscription_id = any($2::text[]);
+
+-- name: subscribed_customers
+-- Those with a cycle that is not closed, a page of them by id.
+select distinct customer_id from subscription
+ where tenant_id = $1 and customer_id > $2 and due_at is not null
+ order by customer_id
+ limit $3;
+
+-- name: has_customer
+select exists (select from customer where tenant_id = $1 and customer_id = $2);

@@ -1,0 +1,64 @@
+"""A conversation held without a socket, by a client that reads when the test says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from app.live import conversation as rules
+from app.live.conversation import Conversation
+from app.live.frames import Bodies, Subscribe
+from app.live.standing import Standing
+from app.live.subscription import Subscription
+
+
+@dataclass
+class Fired:
+    """A row of an alert."""
+
+    position: int
+    subscription_id: str = "sub_1"
+
+
+class Talk:
+    """A conversation and the time it is held at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.woken = 0
+        self.position = 0
+        self.conversation = Conversation(Bodies(), self.wake, self.now)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def say(self, **frame: Any) -> Any:
+        return self.conversation.receive(json.dumps(frame), self.now)
+
+    def subscribe(self, name: str = "a", *shown: Standing, position: int = 0, **target: Any) -> Subscription:
+        """Subscribe as the socket does: to customer ``ada`` unless the target says otherwise."""
+        target = target or {"customer_id": "ada"}
+        if set(target) == {"after"}:
+            target["customer_id"] = "ada"
+        frame = self.say(type="subscribe", id=name, **target)
+        assert isinstance(frame, Subscribe)
+        customer_id = None if frame.tenant else frame.customer_id or "ada"
+        begun = self.conversation.begin(frame, customer_id, position)
+        for one in shown:
+            self.conversation.offer(one)
+        self.conversation.opened(begun, position)
+        return begun
+
+    def take(self) -> Any:
+        """The next frame, read, or the page of alerts that is asked for."""
+        taken = self.conversation.take(self.now, self.position)
+        return json.loads(taken) if isinstance(taken, str) else taken
+
+    def take_later(self) -> Any:
+        self.now += rules.PACE_SECONDS
+        return self.take()
+
+
+def quantities(frame: dict[str, Any]) -> list[str]:
+    return [one["meters"][0]["quantity"] for one in frame["subscriptions"]]

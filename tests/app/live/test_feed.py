@@ -1,0 +1,384 @@
+"""The feed: whom it offers what, what makes it read anew, and that nothing is counted twice or missed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from app.keys import create_key, system_caller
+from app.live import feed as feed_module
+from app.live.feed import LogFeed
+from app.live.held import HeldCustomer
+from app.live.standing import Standing
+from app.projecting import NotProjected, project_all
+from app.service import Caller, Service
+from app.voiding import void_events
+from domain.errors import Invalid, NotFound
+from tests.app.shop import MAY, Shop, price_of, sms_price
+from tests.conftest import MovingClock
+
+
+@dataclass(eq=False)
+class Noting:
+    """A watcher that keeps everything it was told."""
+
+    offers: list[Standing] = field(default_factory=list[Standing])
+    resyncs: int = 0
+    alerts: list[int] = field(default_factory=list[int])
+
+    def offer(self, standing: Standing) -> None:
+        self.offers.append(standing)
+
+    def alerts_until(self, position: int) -> None:
+        self.alerts.append(position)
+
+    def resync(self) -> None:
+        self.resyncs += 1
+
+    def quantity(self, customer_id: str = "ada") -> Decimal:
+        newest = [offer for offer in self.offers if offer.customer_id == customer_id][-1]
+        return Decimal(newest.cycles[0].meters[0].quantity)
+
+
+@pytest.fixture
+async def shop(service: Service, caller: Caller) -> Shop:
+    shop = Shop(service, caller)
+    await shop.customer()
+    await shop.open()
+    await shop.subscribe()
+    await project_all(service)
+    return shop
+
+
+@pytest.fixture
+def feed(service: Service, monkeypatch: pytest.MonkeyPatch) -> LogFeed:
+    # Tests look at once; that customers rest between two offers has a test of its own.
+    monkeypatch.setattr(feed_module, "PACE_SECONDS_EACH", 0.0)
+    return LogFeed(service)
+
+
+async def look(shop: Shop, feed: LogFeed) -> None:
+    """The projector moves on, and the feed after it, until there is nothing left."""
+    await project_all(shop.service)
+    await feed.turn()
+    await feed.turn()
+
+
+async def watching(shop: Shop, feed: LogFeed, customer_id: str = "ada") -> Noting:
+    watcher = Noting()
+    # Reading a customer offers it too, to whoever has begun to watch it.
+    watcher.offers = [await feed.watch_customer(shop.tenant_id, customer_id, watcher)]
+    return watcher
+
+
+async def test_usage_is_offered_with_its_estimate(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    watcher = await watching(shop, feed)
+    assert watcher.quantity() == 0
+    await shop.use(clock.now, clock.now, clock.now, clock.now)
+    await look(shop, feed)
+    assert watcher.quantity() == 4
+    (cycle,) = watcher.offers[-1].cycles
+    # The fee of 500, and two calls past the threshold at half a minor unit.
+    assert cycle.estimate.total_amount == 501
+    assert cycle.estimate.position == watcher.offers[-1].position == feed.position(shop.tenant_id)
+
+
+async def test_an_event_costs_no_reading(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = await watching(shop, feed)
+
+    async def never(*_: object) -> HeldCustomer:
+        raise AssertionError("it was read anew")
+
+    monkeypatch.setattr(feed_module, "hold", never)
+    for expected in range(1, 4):
+        await shop.use(clock.now)
+        await look(shop, feed)
+        assert watcher.quantity() == expected
+
+
+async def test_what_changes_nothing_is_not_offered(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    watcher = await watching(shop, feed)
+    await create_key(shop.service, shop.caller, scope="read")
+    await shop.customer("bob")
+    await shop.use(clock.now, customer_id="bob")
+    await look(shop, feed)
+    assert len(watcher.offers) == 1
+    assert feed.position(shop.tenant_id) > watcher.offers[0].position
+
+
+async def test_a_stranger_is_not_found(shop: Shop, feed: LogFeed, service: Service) -> None:
+    other = f"{shop.tenant_id}x"
+    await create_key(service, system_caller(other), scope="write")
+    with pytest.raises(NotFound):
+        await feed.watch_customer(other, "ada", Noting())
+    with pytest.raises(NotFound):
+        await feed.customer_of(other, (await watching(shop, feed)).offers[0].cycles[0].subscription_id)
+
+
+async def test_a_tenants_usage_is_not_offered_to_another(shop: Shop, feed: LogFeed, service: Service) -> None:
+    key_id, _ = await create_key(service, system_caller(f"{shop.tenant_id}x"), scope="write")
+    other = Shop(service, Caller(f"{shop.tenant_id}x", key_id, "write", "test"))
+    await other.customer()
+    await other.open()
+    await other.subscribe()
+    await project_all(service)
+    watcher, foreign = await watching(shop, feed), await watching(other, feed)
+    await shop.use(service.clock())
+    await look(shop, feed)
+    assert watcher.quantity() == 1
+    assert len(foreign.offers) == 1
+
+
+Deed = Callable[[Shop, MovingClock], Awaitable[object]]
+
+
+async def retract(shop: Shop, _: MovingClock) -> None:
+    await void_events(shop.service, shop.caller, ["e0"], "")
+
+
+async def reprice(shop: Shop, clock: MovingClock) -> None:
+    # In force from before the cycle on.
+    await shop.reprice(price_of(fixed_price=900), clock.now - timedelta(days=30))
+
+
+async def pay_in(shop: Shop, _: MovingClock) -> None:
+    await shop.pay_in(100)
+
+
+@pytest.mark.parametrize("deed", [retract, reprice, pay_in])
+async def test_what_changes_the_estimate_otherwise_is_read_anew(
+    shop: Shop, feed: LogFeed, clock: MovingClock, deed: Deed
+) -> None:
+    await shop.use(clock.now)
+    await project_all(shop.service)
+    watcher = await watching(shop, feed)
+    before = watcher.offers[-1].cycles[0]
+    await deed(shop, clock)
+    await look(shop, feed)
+    cycle = watcher.offers[-1].cycles[0]
+    assert cycle.estimate == await shop.estimate(cycle.subscription_id)
+    assert (cycle.meters, cycle.estimate.total_amount) != (before.meters, before.estimate.total_amount)
+
+
+async def test_credits_are_drawn_as_usage_comes(
+    service: Service, caller: Caller, feed: LogFeed, clock: MovingClock
+) -> None:
+    shop = Shop(service, caller)
+    await shop.customer()
+    await shop.entitle()
+    await shop.open(sms_price("2"))
+    await shop.subscribe()
+    await project_all(service)
+    watcher = await watching(shop, feed)
+    for used, total in ((1, 0), (2, 0), (3, 1), (4, 2)):
+        await shop.use(clock.now)
+        await look(shop, feed)
+        assert watcher.quantity() == used
+        assert watcher.offers[-1].cycles[0].estimate.total_amount == total
+
+
+async def test_a_cycle_that_began_is_shown_though_nobody_recorded_it(
+    shop: Shop, feed: LogFeed, clock: MovingClock
+) -> None:
+    watcher = await watching(shop, feed)
+    (first,) = watcher.offers[-1].cycles
+    clock.now = MAY
+    await look(shop, feed)
+    shown = watcher.offers[-1].cycles
+    assert shown[0].cycle_start == first.cycle_start
+    assert len(shown) == 2
+
+
+async def test_a_closed_cycle_leaves(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    watcher = await watching(shop, feed)
+    (first,) = watcher.offers[-1].cycles
+    clock.now = MAY
+    await shop.close_due()
+    await look(shop, feed)
+    newest = watcher.offers[-1]
+    assert first.cycle_start not in {cycle.cycle_start for cycle in newest.cycles}
+    assert newest.left == newest.position > watcher.offers[0].position
+
+
+async def test_an_event_while_reading_is_counted_once(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One event before the snapshot and one after it, both taken in from the log while the customer is read."""
+    real = feed_module.hold
+
+    async def slow(*asked: object) -> HeldCustomer:
+        await shop.use(clock.now)
+        await project_all(shop.service)
+        held = await real(*asked)  # type: ignore[arg-type]
+        await shop.use(clock.now)
+        await look(shop, feed)
+        return held
+
+    monkeypatch.setattr(feed_module, "hold", slow)
+    watcher = await watching(shop, feed)
+    await look(shop, feed)
+    assert watcher.quantity() == 2
+
+
+async def test_a_change_while_reading_makes_it_be_read_once_more(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, reads = feed_module.hold, 0
+
+    async def slow(*asked: object) -> HeldCustomer:
+        nonlocal reads
+        held = await real(*asked)  # type: ignore[arg-type]
+        reads += 1
+        if reads == 1:
+            await shop.pay_in(100)
+            await look(shop, feed)
+        return held
+
+    monkeypatch.setattr(feed_module, "hold", slow)
+    watcher = await watching(shop, feed)
+    await look(shop, feed)
+    assert reads == 2
+    assert watcher.offers[-1].cycles[0].estimate.wallet_amount == 100
+
+
+async def test_many_who_ask_at_once_are_read_once(shop: Shop, feed: LogFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, reads = feed_module.hold, 0
+
+    async def counted(*asked: object) -> HeldCustomer:
+        nonlocal reads
+        reads += 1
+        return await real(*asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(feed_module, "hold", counted)
+    await asyncio.gather(*(watching(shop, feed) for _ in range(20)))
+    assert reads == 1
+
+
+async def test_who_watches_the_tenant_is_offered_everybody(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    await shop.customer("bob")
+    await shop.subscribe(customer_id="bob")
+    await project_all(shop.service)
+    watcher = Noting()
+    await feed.watch_tenant(shop.tenant_id, watcher)
+    assert {offer.customer_id for offer in watcher.offers} == {"ada", "bob"}
+    await shop.use(clock.now, customer_id="bob")
+    await shop.customer("eve")
+    await shop.subscribe(customer_id="eve")
+    await look(shop, feed)
+    assert watcher.quantity("bob") == 1
+    assert watcher.quantity("eve") == 0
+
+
+async def test_a_customer_rests_between_two_offers_and_nothing_is_lost(
+    shop: Shop, running: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = await watching(shop, running)
+    monkeypatch.setattr(feed_module, "PACE_SECONDS_EACH", 0.3)
+    for _ in range(20):
+        await shop.use(clock.now)
+        await project_all(shop.service)
+        await asyncio.sleep(0.01)
+    await until(lambda: watcher.quantity() == 20)
+    assert len(watcher.offers) < 10
+
+
+async def test_who_stopped_watching_is_offered_nothing(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    watcher, other = await watching(shop, feed), await watching(shop, feed)
+    feed.unwatch(watcher)
+    await shop.use(clock.now)
+    await look(shop, feed)
+    assert len(watcher.offers) == 1
+    assert other.quantity() == 1
+
+
+async def test_nobody_is_held_for_ever(shop: Shop, feed: LogFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = await watching(shop, feed)
+    monkeypatch.setattr(feed_module, "KEPT_SECONDS", -1.0)
+    await feed.turn()
+    assert feed.position(shop.tenant_id) > 0
+    feed.unwatch(watcher)
+    await feed.turn()
+    assert feed.position(shop.tenant_id) == 0
+
+
+async def test_a_position_is_reached_before_anything_is_shown(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    await watching(shop, feed)
+    await shop.use(clock.now)
+    await project_all(shop.service)
+    position = await shop.service.pool.fetchval("select position from log.head where tenant_id = $1", shop.tenant_id)
+    await feed.reach(shop.tenant_id, position)
+    later = await watching(shop, feed)
+    assert later.quantity() == 1
+    with pytest.raises(Invalid):
+        await feed.reach(shop.tenant_id, position + 1)
+
+
+async def test_what_no_projector_counts_is_not_reached(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.projecting.WAIT_FOR_POSITION_SECONDS", 0.05)
+    await shop.use(clock.now)
+    position = await shop.service.pool.fetchval("select position from log.head where tenant_id = $1", shop.tenant_id)
+    with pytest.raises(NotProjected):
+        await feed.reach(shop.tenant_id, position)
+
+
+@pytest.fixture
+async def running(feed: LogFeed) -> AsyncIterator[LogFeed]:
+    task = asyncio.create_task(feed.run())
+    yield feed
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_page_of_the_projector_rings(shop: Shop, running: LogFeed, clock: MovingClock) -> None:
+    watcher = await watching(shop, running)
+    await asyncio.sleep(0.2)
+    began = asyncio.get_running_loop().time()
+    await shop.use(clock.now)
+    await project_all(shop.service)
+    await until(lambda: watcher.quantity() == 1)
+    # Well before the sweep would have looked.
+    assert asyncio.get_running_loop().time() - began < feed_module.SWEEP_SECONDS * 0.7
+
+
+async def test_a_lost_database_is_waited_for(
+    shop: Shop, running: LogFeed, clock: MovingClock, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "RETRY_SECONDS", 0.1)
+    watcher = await watching(shop, running)
+    await asyncio.sleep(0.2)
+    ended = await _end_listeners(dsn)
+    assert ended
+    await shop.use(clock.now)
+    await project_all(shop.service)
+    await until(lambda: watcher.resyncs > 0 and watcher.quantity() == 1)
+
+
+async def _end_listeners(dsn: str) -> int:
+    import asyncpg
+
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %taximeter_projected%'"
+            " or (wait_event = 'ClientRead' and query ilike '%taximeter_projected%')"
+        )
+        return len(rows)
+    finally:
+        await connection.close()
