@@ -104,8 +104,8 @@ async def declare(service: Service, caller: Caller) -> None:
         )
 
 
-async def subscribe_all(service: Service, caller: Caller, count: int, start: datetime) -> None:
-    """The customers and their subscriptions, whose first cycle began at ``start``."""
+async def subscribe_all(service: Service, caller: Caller, count: int, start: datetime, prefix: str = "") -> None:
+    """The customers and their subscriptions (ids begin with ``prefix``), whose first cycle began at ``start``."""
     for first in range(0, count, COMMIT_SUBSCRIPTIONS):
         async with transaction(service, caller, "bench.subscribe") as running:
             for number in range(first, min(first + COMMIT_SUBSCRIPTIONS, count)):
@@ -121,7 +121,7 @@ async def subscribe_all(service: Service, caller: Caller, count: int, start: dat
                     )
                 )
                 subscription = Subscription.create(
-                    f"sub-{number}",
+                    f"{prefix}sub-{number}",
                     customer_id=customer_id,
                     items=(Item("api", 1),),
                     currency="USD",
