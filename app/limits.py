@@ -91,6 +91,9 @@ CLOCK_MOVE_SECONDS_MAX = 40
 CLOCK_INVOICES_MAX = 100
 """Invoices that the answer of a moved test clock shows, as many as a page of a list."""
 
+CUSTOMER_ALERTS_MAX = 100
+"""Alerts of one customer. All of them are compared each time its usage changes, which is cheap; a page lists them."""
+
 ADDRESS_MAX_LINES = 8
 ADDRESS_MAX_CHARS = 500
 """A company's address: some lines at the top of a page."""
@@ -109,6 +112,9 @@ TAX_NAME_MAX_CHARS = 50
 
 TAX_PERCENT_MAX_DIGITS = 4
 """Digits of a tax's percentage after the point; real ones have up to three."""
+
+LIVE_SOCKETS_MAX = 10_000
+"""Sockets of the live channel in one process, some 50 kilobytes each; more want more processes."""
 
 READY_LAG_EVENTS = 1_000_000
 """Events that the projection may be behind before the service calls itself not ready: ten seconds of work or more."""

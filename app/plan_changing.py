@@ -9,7 +9,7 @@ import msgspec
 from app.opening import open_cycles
 from app.reckoning import reckon
 from app.service import Caller, Service
-from app.subscribing import price_of
+from app.subscribing import Change, move_on, price_of
 from app.transaction import transaction
 from domain.customer import Customer
 from domain.errors import Invalid
@@ -72,18 +72,35 @@ async def foresee(aggregates: Aggregates, subscription_id: str, order: PlanOrder
     next_start = subscription.next_start(await _zone(aggregates, subscription))
     await _replan(aggregates, subscription, order)
     await open_cycles(aggregates, subscription, aggregates.now)
-    cut = before and subscription.cycle_starting(before.start)
-    document = None
-    if cut is not None and cut.end == aggregates.now:
-        document = await (await reckon(aggregates, subscription, cut)).document(aggregates)
     following = None if order.later else subscription.open_cycle(aggregates.now)
     return Foreseen(
         subscription=subscription,
         effective_at=next_start if order.later else aggregates.now,
-        cut=document,
+        cut=await _cut(aggregates, subscription, before),
         following=following,
         fixed_amount=0 if following is None else await _fixed_amount(aggregates, subscription, following),
     )
+
+
+async def foresee_end(aggregates: Aggregates, subscription_id: str, change: Change) -> Document | None:
+    """The invoice of the cycle that a pause or a cancellation would end now, or ``None`` when it ends none.
+
+    It is decided in memory only. Raises as ``change_subscription`` does.
+    """
+    subscription = await aggregates.get(Subscription, subscription_id)
+    await open_cycles(aggregates, subscription, aggregates.now)
+    before = subscription.open_cycle(aggregates.now)
+    move_on(subscription, change, await _zone(aggregates, subscription), aggregates.now)
+    await open_cycles(aggregates, subscription, aggregates.now)
+    return await _cut(aggregates, subscription, before)
+
+
+async def _cut(aggregates: Aggregates, subscription: Subscription, before: OpenedCycle | None) -> Document | None:
+    """The invoice of the cycle that was open ``before``, if it ends now."""
+    cut = before and subscription.cycle_starting(before.start)
+    if cut is None or cut.end != aggregates.now:
+        return None
+    return await (await reckon(aggregates, subscription, cut)).document(aggregates)
 
 
 async def _fixed_amount(aggregates: Aggregates, subscription: Subscription, cycle: OpenedCycle) -> int:

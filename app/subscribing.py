@@ -177,12 +177,12 @@ async def change_subscription(service: Service, caller: Caller, subscription_id:
             sealed = seal(key, subscription.customer_id, change.billing)
         metadata = subscription.metadata if change.metadata is None else change.metadata
         subscription.change(sealed, metadata, running.now)
-        _move(subscription, change, customer.time_zone, running.now)
+        move_on(subscription, change, customer.time_zone, running.now)
         await open_cycles(running, subscription, running.now)
 
 
-def _move(subscription: Subscription, change: Change, zone: str, at: datetime) -> None:
-    """What a change does to the subscription's time."""
+def move_on(subscription: Subscription, change: Change, zone: str, at: datetime) -> None:
+    """What a change does to the subscription's time. Raises as ``change_subscription`` does."""
     if change.next_billing_date is not None:
         subscription.move_billing_date(change.next_billing_date, zone, at)
     if change.status is Status.paused:

@@ -19,10 +19,10 @@ from litestar import Litestar
 
 from app.commands import open_service, prepare
 from app.engine.launcher import Engine, embedded
-from app.http.application import build
+from app.http.application import build, fill
 from app.http.raw_path import ASGIApp
 from app.keys import create_key, system_caller
-from app.projecting import Doorbell, project_all
+from app.projecting import project_all
 from app.service import Caller, Service
 from domain.tenant import Rules
 
@@ -120,7 +120,7 @@ def serving(service: Service) -> ASGIApp:
     """The application, from now on with this service. Tests run one after another, so one of them has it at a time."""
     built, served = application()
     # A fixture is set up and torn down in two tasks, which the application's own lifespan does not survive.
-    built.state.service, built.state.doorbell = service, Doorbell(service)
+    fill(built.state, service)
     return served
 
 

@@ -114,7 +114,7 @@ def page_of(
         facts=tuple(facts),
         currency=document.currency,
         rows=tuple(_row(line, document.currency) for line in document.lines),
-        sums=tuple(_sums(document)),
+        sums=tuple(sums_of(document)),
         remarks=tuple(_remarks(document, status)),
         proof=f"Log position {document.position}, digest {document.digest[:DIGEST_CHARS]}",
     )
@@ -213,7 +213,8 @@ def _tier(tier: TierUse, currency: str) -> str:
     return f"{reach}: {product} = {_price(tier.amount, currency)}"
 
 
-def _sums(document: Document) -> Iterator[Sum]:
+def sums_of(document: Document) -> Iterator[Sum]:
+    """The rows below the lines, of an invoice or an estimate: subtotal, taxes, wallet, total, contained taxes."""
     currency = document.currency
     yield Sum("Subtotal", _money(document.subtotal_amount, currency))
     for tax in document.tax_lines:

@@ -240,20 +240,26 @@ async def create_ledger_entry(
 ) -> EntryAnswer:
     """Add credits to a customer's balance, or take some out. A used idempotency key is a conflict."""
     check_spelling(members(request), EntryCreate.__struct_fields__)
+    account = path_id(credit_entitlement_id, WHAT), path_id(customer_id, "customer")
+    order = order_of(data, *account, metadata_text(request))
+    return _entry_answer(order, data.entry_type, await add_entry(service, request.auth, order))
+
+
+def order_of(data: EntryCreate, entitlement_id: str, customer_id: str, metadata: str = "{}") -> Order:
+    """The credits that a body adds or takes out. ``metadata`` is a flat JSON object as text. Raises ``Invalid``."""
     is_credit = data.entry_type is EntryType.credit
     if data.expires_at is not None and not is_credit:
         raise Invalid("expires_at", "goes with a credit only")
-    order = Order(
-        entitlement_id=path_id(credit_entitlement_id, WHAT),
-        customer_id=path_id(customer_id, "customer"),
+    return Order(
+        entitlement_id=entitlement_id,
+        customer_id=customer_id,
         amount=read_decimal(data.amount, "amount"),
         is_credit=is_credit,
         expires_at=read_instant(data.expires_at, "expires_at"),
         reason=data.reason,
-        metadata=metadata_text(request),
+        metadata=metadata,
         idempotency_key=data.idempotency_key,
     )
-    return _entry_answer(order, data.entry_type, await add_entry(service, request.auth, order))
 
 
 def _entry_answer(order: Order, entry_type: EntryType, entry: Entry) -> EntryAnswer:
@@ -286,9 +292,14 @@ async def list_customer_credits(
     customer_id = path_id(customer_id, "customer")
     async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         await find_customer(aggregates.database, aggregates.tenant_id, customer_id)
-        rows = await aggregates.database.fetch(SQL["accounts_of_customer"], aggregates.tenant_id, customer_id)
-        views = [await account_view(aggregates, row["credit_entitlement_id"], customer_id) for row in rows]
-    return CustomerCreditsList([_customer_credits(view) for view in views])
+        return CustomerCreditsList(await customer_credits(aggregates, customer_id))
+
+
+async def customer_credits(aggregates: Aggregates, customer_id: str) -> list[CustomerCredits]:
+    """The entitlements of which a customer has an account, with the balances."""
+    rows = await aggregates.database.fetch(SQL["accounts_of_customer"], aggregates.tenant_id, customer_id)
+    views = [await account_view(aggregates, row["credit_entitlement_id"], customer_id) for row in rows]
+    return [_customer_credits(view) for view in views]
 
 
 def _customer_credits(view: AccountView) -> CustomerCredits:
@@ -313,27 +324,32 @@ async def get_credit_usage(
     """The credits that a subscription includes or burns, with the terms of its newest cycle."""
     async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         subscription = await aggregates.get(Subscription, path_id(subscription_id, "subscription"))
-        items: list[CreditUsage] = []
-        for linked in await linked_credits(aggregates, subscription):
-            view = await account_view(aggregates, linked.entitlement.object_id, subscription.customer_id)
-            current, overage = balance(view.settlement, view.at), linked.terms.overage
-            room = headroom(overage, current.overage)
-            items.append(
-                CreditUsage(
-                    credit_entitlement_id=linked.entitlement.object_id,
-                    credit_entitlement_name=linked.terms.name,
-                    unit=linked.terms.unit,
-                    balance=number.plain(current.credits),
-                    overage=number.plain(current.overage),
-                    overage_enabled=overage.enabled,
-                    limit_reached=room is not None and not room,
-                    overage_limit=overage.limit if overage.enabled else None,
-                    remaining_headroom=None if room is None else number.plain(room),
-                    low_balance=_is_low(current, linked.threshold),
-                    low_balance_threshold=None if linked.threshold is None else number.plain(linked.threshold),
-                )
+        return CreditUsageList(subscription.object_id, await credit_usage(aggregates, subscription))
+
+
+async def credit_usage(aggregates: Aggregates, subscription: Subscription) -> list[CreditUsage]:
+    """The credits that a subscription includes or burns, with the terms of its newest cycle."""
+    items: list[CreditUsage] = []
+    for linked in await linked_credits(aggregates, subscription):
+        view = await account_view(aggregates, linked.entitlement.object_id, subscription.customer_id)
+        current, overage = balance(view.settlement, view.at), linked.terms.overage
+        room = headroom(overage, current.overage)
+        items.append(
+            CreditUsage(
+                credit_entitlement_id=linked.entitlement.object_id,
+                credit_entitlement_name=linked.terms.name,
+                unit=linked.terms.unit,
+                balance=number.plain(current.credits),
+                overage=number.plain(current.overage),
+                overage_enabled=overage.enabled,
+                limit_reached=room is not None and not room,
+                overage_limit=overage.limit if overage.enabled else None,
+                remaining_headroom=None if room is None else number.plain(room),
+                low_balance=_is_low(current, linked.threshold),
+                low_balance_threshold=None if linked.threshold is None else number.plain(linked.threshold),
             )
-    return CreditUsageList(subscription.object_id, items)
+        )
+    return items
 
 
 ROUTER = Router(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -169,10 +170,14 @@ async def list_grants(
     rows = page(page_number, page_size)
     async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
         view, _ = await asked_account(aggregates, credit_entitlement_id, customer_id)
+    return GrantList(grants_of(view, status)[rows.offset : rows.offset + rows.size])
+
+
+def grants_of(view: AccountView, status: GrantStatus | None = None) -> list[GrantAnswer]:
+    """The grants of an account that have begun, those that began last first; those of a status, or all."""
     begun = [grant for grant in view.settlement.grants.values() if grant.begins <= view.at]
     begun.sort(key=lambda grant: (grant.begins, grant.order), reverse=True)
-    found = [grant for grant in begun if status in (None, _status(view, grant))]
-    return GrantList([_grant_answer(view, grant) for grant in found[rows.offset : rows.offset + rows.size]])
+    return [_grant_answer(view, grant) for grant in begun if status in (None, _status(view, grant))]
 
 
 @get(f"{ACCOUNT}/ledger", guards=[requires("read")])
@@ -201,8 +206,12 @@ async def list_ledger(
         for movement in reversed(movements(view.account, view.settlement, view.at))
         if transaction_type in (None, movement.transaction_type) and _between(movement.at, since, until)
     ]
-    shown = found[rows.offset : rows.offset + rows.size]
-    return LedgerList([_ledger_entry(view, request.auth.tenant_id, movement) for movement in shown])
+    return LedgerList(entries_of(view, request.auth.tenant_id, found[rows.offset : rows.offset + rows.size]))
+
+
+def entries_of(view: AccountView, tenant_id: str, found: Sequence[Movement]) -> list[LedgerEntry]:
+    """Movements of an account on the wire."""
+    return [_ledger_entry(view, tenant_id, movement) for movement in found]
 
 
 def _between(at: datetime, since: datetime | None, until: datetime | None) -> bool:

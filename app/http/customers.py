@@ -30,6 +30,7 @@ from app.http.reading import (
 from app.identity import new_id
 from app.limits import TEXT_MAX_CHARS
 from app.sealing import key_for, keys_of, seal, unseal
+from app.service import Caller, Service
 from app.subscribing import open_begun_cycles
 from app.transaction import transaction
 from domain import instant
@@ -141,16 +142,20 @@ def zone_of(name: str) -> str:
 async def create_customer(request: Asked, service: Serving, data: JSONBody[CustomerCreate]) -> CustomerAnswer:
     """Make a customer."""
     check_spelling(members(request), CustomerCreate.__struct_fields__)
+    customer_id = await add_customer(service, request.auth, data, metadata_text(request))
+    return await _one(service, request.auth.tenant_id, customer_id)
+
+
+async def add_customer(service: Service, caller: Caller, data: CustomerCreate, metadata: str = "{}") -> str:
+    """Make a customer; its id. ``metadata`` is a flat JSON object as text. Raises ``Invalid``, ``Conflict``."""
     if data.customer_id == "":
         raise Invalid("customer_id", "must not be empty")
-    customer_id = data.customer_id or new_id("cus")
-    metadata, zone = metadata_text(request), zone_of(data.time_zone or "UTC")
+    customer_id, zone = data.customer_id or new_id("cus"), zone_of(data.time_zone or "UTC")
     personal = {"email": data.email, "name": data.name, "phone_number": data.phone_number}
-    tenant_id = request.auth.tenant_id
-    async with transaction(service, request.auth, "customer.create") as running:
+    async with transaction(service, caller, "customer.create") as running:
         if await running.find(Customer, customer_id) is not None:
             raise Conflict("CUSTOMER_EXISTS", f"there is a customer '{customer_id}' already")
-        key = await key_for(running.database, tenant_id, customer_id)
+        key = await key_for(running.database, caller.tenant_id, customer_id)
         running.add(
             Customer.create(
                 customer_id,
@@ -161,7 +166,7 @@ async def create_customer(request: Asked, service: Serving, data: JSONBody[Custo
                 at=running.now,
             )
         )
-    return await _one(service, tenant_id, customer_id)
+    return customer_id
 
 
 @get("/customers", guards=[requires("read")])

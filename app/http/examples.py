@@ -257,11 +257,30 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
             )
         }
     },
+    ("post", "/alerts"): {
+        JSON: {
+            "quantity": (
+                "Hear of 8,000 tokens in a cycle, for each subscription of a customer",
+                {"customer_id": "cus_ada", "kind": "quantity", "meter_id": METER_ID, "threshold": "8000"},
+            ),
+            "free": (
+                "Hear when four fifths of the free threshold are used",
+                {"customer_id": "cus_ada", "kind": "free_percent", "meter_id": METER_ID, "threshold": "80"},
+            ),
+            "amount": (
+                "Hear when a cycle comes to $50",
+                {"customer_id": "cus_ada", "kind": "amount", "threshold": "5000"},
+            ),
+        }
+    },
     ("post", "/test-clock/advance"): {
         JSON: {
             "by": ("A month on, with everything that is due on the way", {"by": "31d"}),
             "to": ("To an instant", {"to": "2026-05-01T00:00:00Z"}),
         }
+    },
+    ("post", "/customer-tokens"): {
+        JSON: {"hour": ("An hour for one customer's page", {"customer_id": "cus_ada", "expires_in_seconds": 3600})}
     },
     ("post", "/api-keys"): {JSON: {"ingest": ("A key that can only send events", {"scope": "ingest", "name": "web"})}},
     ("post", "/subscriptions/{subscription_id}/close-cycle"): {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -14,6 +15,10 @@ from app.http.raw_path import ASGIApp, Receive, Scope, Send
 
 RAW_BODY_PATHS = frozenset({"/events/ingest"})
 """Routes that read their body themselves, event by event, and take large ones."""
+
+FORM_PATHS = "/dashboard/"
+FORM_TYPE = b"application/x-www-form-urlencoded"
+"""Where a body may be a form, and what it then says that it is."""
 
 JSON_STATE = "json"
 """Where the gate leaves the exactly decoded members of a JSON object, in the scope's state."""
@@ -40,7 +45,11 @@ class Gate:
         raw = scope["path"] in RAW_BODY_PATHS
         try:
             body = await read_body(scope, receive, limits=INGEST_LIMITS if raw else OBJECT_LIMITS)
-            state = {} if raw or not body else {JSON_STATE: exact_members(body)}
+            state: dict[str, Any] = {}
+            if _is_form(scope):
+                _check_form(body)
+            elif body and not raw:
+                state = {JSON_STATE: exact_members(body)}
         except BodyError as error:
             await _answer(send, error)
             return
@@ -50,6 +59,21 @@ class Gate:
         headers.append((b"content-length", str(len(body)).encode()))
         inner = {**scope, "headers": headers, "state": {**scope.get("state", {}), **state}}
         await self.app(inner, _replay(body, receive), send)
+
+
+def _is_form(scope: Scope) -> bool:
+    """Whether a browser sends a form of the dashboard: the API itself reads JSON alone."""
+    sent = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return scope["path"].startswith(FORM_PATHS) and sent.partition(b";")[0].strip().lower() == FORM_TYPE
+
+
+def _check_form(body: bytes) -> None:
+    if b"\0" in body or b"%00" in body:
+        raise BodyError(422, "INVALID_TEXT", "the form holds a NUL character")
+    try:
+        unquote_to_bytes(body).decode()
+    except UnicodeDecodeError:
+        raise BodyError(422, "INVALID_TEXT", "the form is not valid UTF-8") from None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

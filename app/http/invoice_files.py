@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from litestar import Response, Router, get
@@ -12,9 +13,13 @@ from app.http.reading import Asked, PageNumber, PageSize, Serving, page, path_id
 from app.invoicing import SQL, Bill, bill_of, find_bill
 from app.limits import PAGE_SIZE_MAX
 from app.printing import csv_of, find_paid, page_for, pdf_of
+from app.service import Service
 from domain.invoice import Status
 
 PDF, CSV = "application/pdf", "text/csv"
+
+LIST_FILE = "invoices.csv"
+"""What the lines of many invoices are saved as."""
 
 
 def _file(content: bytes, media_type: str, name: str, *, shown: bool) -> Response[bytes]:
@@ -23,10 +28,16 @@ def _file(content: bytes, media_type: str, name: str, *, shown: bool) -> Respons
     return Response(content, media_type=media_type, headers={"content-disposition": disposition})
 
 
-async def _pdf(service: Serving, tenant_id: str, bill: Bill) -> Response[bytes]:
+async def pdf_file(service: Service, tenant_id: str, bill: Bill) -> Response[bytes]:
+    """An invoice's PDF under its number, shown by a browser."""
     async with service.pool.acquire() as connection:
         whole = await page_for(connection, tenant_id, bill)
     return _file(await pdf_of(whole), PDF, f"{bill.document.number}.pdf", shown=True)
+
+
+async def csv_file(bills: Sequence[Bill], name: str) -> Response[bytes]:
+    """The lines of invoices as CSV, saved by a browser under a name."""
+    return _file(await csv_of(bills), CSV, name, shown=False)
 
 
 @get("/invoices/{invoice_id:str}/pdf", guards=[requires("read")], media_type=PDF)
@@ -38,7 +49,7 @@ async def get_invoice_pdf(request: Asked, service: Serving, invoice_id: FromPath
     """
     async with service.pool.acquire() as connection:
         bill = await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice"))
-    return await _pdf(service, request.auth.tenant_id, bill)
+    return await pdf_file(service, request.auth.tenant_id, bill)
 
 
 @get("/invoices/payments/{payment_id:str}", guards=[requires("read")], media_type=PDF)
@@ -49,7 +60,7 @@ async def get_payment_invoice(request: Asked, service: Serving, payment_id: From
     """
     async with service.pool.acquire() as connection:
         bill = await find_paid(connection, request.auth.tenant_id, path_id(payment_id, "payment"))
-    return await _pdf(service, request.auth.tenant_id, bill)
+    return await pdf_file(service, request.auth.tenant_id, bill)
 
 
 @get("/invoices/{invoice_id:str}/lines.csv", guards=[requires("read")], media_type=CSV)
@@ -60,7 +71,7 @@ async def get_invoice_lines(request: Asked, service: Serving, invoice_id: FromPa
     """
     async with service.pool.acquire() as connection:
         bill = await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice"))
-    return _file(await csv_of([bill]), CSV, f"{bill.document.number}.csv", shown=False)
+    return await csv_file([bill], f"{bill.document.number}.csv")
 
 
 @get("/invoices.csv", guards=[requires("read")], media_type=CSV)
@@ -77,7 +88,7 @@ async def list_invoice_lines(
     rows = page(page_number, page_size)
     where = (customer_id, subscription_id, status, rows.size, rows.offset)
     found = await service.pool.fetch(SQL["invoices"], request.auth.tenant_id, *where)
-    return _file(await csv_of([bill_of(row) for row in found]), CSV, "invoices.csv", shown=False)
+    return await csv_file([bill_of(row) for row in found], LIST_FILE)
 
 
 ROUTER = Router(

@@ -49,6 +49,13 @@ def answer(bill: Bill) -> dict[str, Any]:
     return {"status": bill.status, **msgspec.to_builtins(bill.document)}
 
 
+def read_reason(value: object) -> str | None:
+    """Why an invoice is voided, which need not be told. Raises ``Invalid``."""
+    if value is None or (isinstance(value, str) and 1 <= len(value) <= REASON_MAX_CHARS):
+        return value
+    raise Invalid("reason", f"must be a text of 1 to {REASON_MAX_CHARS} characters")
+
+
 @get("/subscriptions/{subscription_id:str}/estimate", guards=[requires("read")])
 async def get_estimate(
     request: Asked,
@@ -136,9 +143,7 @@ async def void_invoice(request: Asked, service: Serving, invoice_id: FromPath[st
     """Void an open invoice. Its cycle is invoiced again after the grace period, or when it is closed by hand."""
     given = members(request)
     check_known(given, ("reason",))
-    reason = given.get("reason")
-    if reason is not None and (not isinstance(reason, str) or not 1 <= len(reason) <= REASON_MAX_CHARS):
-        raise Invalid("reason", f"must be a text of 1 to {REASON_MAX_CHARS} characters")
+    reason = read_reason(given.get("reason"))
     return answer(await void(service, request.auth, path_id(invoice_id, "invoice"), reason))
 
 

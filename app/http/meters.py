@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -23,6 +24,7 @@ from app.http.reading import (
 )
 from app.identity import new_id
 from app.limits import DESCRIPTION_MAX_CHARS, TEXT_MAX_CHARS
+from app.service import Caller, Service
 from app.transaction import transaction
 from domain import instant
 from domain.aggregation import InvalidAggregation, read_aggregation
@@ -106,8 +108,13 @@ async def find_meter(database: Database, tenant_id: str, meter_id: str) -> Row:
 @post("/meters", status_code=201, guards=[requires("write")])
 async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCreate]) -> MeterAnswer:
     """Declare a meter. It counts everything the log holds, also from before."""
-    exact = members(request)
-    check_spelling(exact, MeterCreate.__struct_fields__)
+    check_spelling(members(request), MeterCreate.__struct_fields__)
+    meter_id = await declare_meter(service, request.auth, data, members(request))
+    return await get_answer(service, request.auth.tenant_id, meter_id)
+
+
+async def declare_meter(service: Service, caller: Caller, data: MeterCreate, exact: Mapping[str, Any]) -> str:
+    """Declare a meter; its id. ``exact`` has ``aggregation`` and ``filter`` with exact numbers. Raises ``Invalid``."""
     try:
         aggregation = read_aggregation(exact["aggregation"])
         stated = exact.get("filter")
@@ -115,7 +122,7 @@ async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCre
     except (InvalidAggregation, InvalidFilter) as error:
         raise Invalid(error.field, error.rule) from None
     meter_id = new_id("mtr")
-    async with transaction(service, request.auth, "meter.create") as running:
+    async with transaction(service, caller, "meter.create") as running:
         running.add(
             Meter.create(
                 meter_id,
@@ -128,7 +135,7 @@ async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCre
                 at=running.now,
             )
         )
-    return await get_answer(service, request.auth.tenant_id, meter_id)
+    return meter_id
 
 
 async def get_answer(service: Serving, tenant_id: str, meter_id: str) -> MeterAnswer:
@@ -184,16 +191,24 @@ async def update_meter(
 @delete("/meters/{meter_id:str}", guards=[requires("write")])
 async def archive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Stop counting; the history stays."""
-    async with transaction(service, request.auth, "meter.archive") as running:
-        (await running.get(Meter, path_id(meter_id, "meter"))).archive(running.now)
+    await set_archived(service, request.auth, path_id(meter_id, "meter"), archived=True)
+
+
+async def set_archived(service: Service, caller: Caller, meter_id: str, *, archived: bool) -> None:
+    """Archive a meter, or let it count again. Raises ``NotFound``, and ``Gone`` when it is archived already."""
+    async with transaction(service, caller, "meter.archive" if archived else "meter.unarchive") as running:
+        meter = await running.get(Meter, meter_id)
+        if archived:
+            meter.archive(running.now)
+        else:
+            meter.unarchive(running.now)
 
 
 # An answer without a body is declared as text: as JSON it would be the word `null`.
 @post("/meters/{meter_id:str}/unarchive", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def unarchive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> None:
     """Count again what is recorded from now on."""
-    async with transaction(service, request.auth, "meter.unarchive") as running:
-        (await running.get(Meter, path_id(meter_id, "meter"))).unarchive(running.now)
+    await set_archived(service, request.auth, path_id(meter_id, "meter"), archived=False)
 
 
 ROUTER = Router(

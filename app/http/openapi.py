@@ -136,7 +136,10 @@ def assets_router() -> Router:
 CONFIG = OpenAPIConfig(
     title="Taximeter",
     version=__version__,
-    description="Usage metering and billing on one immutable, hash-chained log.",
+    description=(
+        "Usage metering and billing on one immutable, hash-chained log. The websocket `/live`, which shows usage and "
+        "cost as they happen, is described in [AsyncAPI](/schema/asyncapi.json)."
+    ),
     use_handler_docstrings=True,
     components=Components(
         security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key")},

@@ -15,6 +15,7 @@ from app.http.subscription_answers import SubscriptionAnswer, find_subscription,
 from app.http.subscriptions import ItemInput, Quantity, read_items
 from app.plan_changing import PlanOrder, cancel_scheduled_change, change_plan, foresee
 from app.reading_log import reading
+from app.service import Caller, Service
 from domain import instant
 from domain.invoice import Document
 from domain.plan import ChangeMode
@@ -93,6 +94,11 @@ class ForeseenChange(msgspec.Struct, rename={"at_once": "immediate_charge"}):
 def _order(request: Asked, data: PlanChange) -> PlanOrder:
     refuse_unbilled(members(request), UNBILLED)
     check_spelling(members(request), (*PlanChange.__struct_fields__, *UNBILLED))
+    return order_of(data)
+
+
+def order_of(data: PlanChange) -> PlanOrder:
+    """The plan that a body asks for. Raises ``Invalid``."""
     return PlanOrder(
         items=read_items(data.product_id, data.quantity, data.products),
         mode=data.proration_billing_mode,
@@ -118,8 +124,12 @@ async def post_foreseen_change(
     request: Asked, service: Serving, subscription_id: FromPath[str], data: JSONBody[PlanChange]
 ) -> ForeseenChange:
     """What changing the plan would do. Nothing is changed."""
-    order, subscription_id = _order(request, data), path_id(subscription_id, "subscription")
-    async with reading(service, request.auth, latest=True) as aggregates:
+    return await foreseen_change(service, request.auth, path_id(subscription_id, "subscription"), _order(request, data))
+
+
+async def foreseen_change(service: Service, caller: Caller, subscription_id: str, order: PlanOrder) -> ForeseenChange:
+    """What changing the plan would do. Raises as ``change_plan`` does."""
+    async with reading(service, caller, latest=True) as aggregates:
         foreseen = await foresee(aggregates, subscription_id, order)
         row = await find_subscription(aggregates.database, aggregates.tenant_id, subscription_id)
         new_plan = await whole_answer(aggregates, replanned(row, foreseen.subscription))

@@ -46,6 +46,7 @@ from app.http.reading import (
 )
 from app.identity import new_id
 from app.price_versions import effective_from_now
+from app.service import Caller, Service
 from app.transaction import Transaction, transaction
 from domain import instant
 from domain.errors import Invalid, NotFound
@@ -201,11 +202,17 @@ async def _one(service: Serving, tenant_id: str, product_id: str) -> ProductAnsw
 async def create_product(request: Asked, service: Serving, data: JSONBody[ProductCreate]) -> ProductAnswer:
     """Declare a product."""
     check_fields(request)
-    price, metadata, product_id = read_price(data.price), metadata_text(request), new_id("pdt")
+    product_id = await declare_product(service, request.auth, data, metadata_text(request))
+    return await _one(service, request.auth.tenant_id, product_id)
+
+
+async def declare_product(service: Service, caller: Caller, data: ProductCreate, metadata: str = "{}") -> str:
+    """Declare a product; its id. ``metadata`` is a flat JSON object as text. Raises ``Invalid``."""
+    price, product_id = read_price(data.price), new_id("pdt")
     included = read_included(data.credit_entitlements or [], price.currency)
     price = msgspec.structs.replace(price, credits=included)
     category = tax_category(data.tax_category)
-    async with transaction(service, request.auth, "product.create") as running:
+    async with transaction(service, caller, "product.create") as running:
         await need_meters(running, price)
         await need_burned(running, price)
         await need_included(running, price.credits, price.currency)
@@ -220,7 +227,7 @@ async def create_product(request: Asked, service: Serving, data: JSONBody[Produc
                 at=running.now,
             )
         )
-    return await _one(service, request.auth.tenant_id, product_id)
+    return product_id
 
 
 @get("/products", guards=[requires("read")])
@@ -255,19 +262,27 @@ async def update_product(
 ) -> None:
     """Change texts, or add a price version."""
     check_fields(request)
+    metadata = None if members(request).get("metadata") is None else metadata_text(request)
+    await change_product(service, request.auth, path_id(product_id, "product"), data, metadata)
+
+
+async def change_product(
+    service: Service, caller: Caller, product_id: str, data: ProductUpdate, metadata: str | None = None
+) -> None:
+    """Change a product's texts, or add a price version; without ``metadata`` it stays. Raises ``Invalid``."""
     effective_at = read_instant(data.effective_at, "effective_at")
     if effective_at is not None and data.price is msgspec.UNSET and data.credit_entitlements is None:
         raise Invalid("effective_at", "goes with a price or credit_entitlements")
     price = None if data.price is msgspec.UNSET else read_price(data.price)
-    async with transaction(service, request.auth, "product.update") as running:
-        product = await running.get(Product, path_id(product_id, "product"))
+    async with transaction(service, caller, "product.update") as running:
+        product = await running.get(Product, product_id)
         product.describe(
             name=product.name if data.name is msgspec.UNSET else data.name,
             tax_category=(
                 product.tax_category if data.tax_category is msgspec.UNSET else tax_category(data.tax_category)
             ),
             description=product.description if data.description is msgspec.UNSET else data.description,
-            metadata=metadata_text(request, kept=product.metadata),
+            metadata=product.metadata if metadata is None else metadata,
             at=running.now,
         )
         new = await _new_price(running, product.newest_price, price, data.credit_entitlements)
@@ -298,15 +313,23 @@ async def _new_price(
 @delete("/products/{product_id:str}", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def archive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Take it off sale; subscriptions go on."""
-    async with transaction(service, request.auth, "product.archive") as running:
-        (await running.get(Product, path_id(product_id, "product"))).archive(running.now)
+    await set_archived(service, request.auth, path_id(product_id, "product"), archived=True)
+
+
+async def set_archived(service: Service, caller: Caller, product_id: str, *, archived: bool) -> None:
+    """Take a product off sale, or put it on again. Raises ``NotFound``, and ``Gone`` when it is off already."""
+    async with transaction(service, caller, "product.archive" if archived else "product.unarchive") as running:
+        product = await running.get(Product, product_id)
+        if archived:
+            product.archive(running.now)
+        else:
+            product.unarchive(running.now)
 
 
 @post("/products/{product_id:str}/unarchive", status_code=200, media_type=MediaType.TEXT, guards=[requires("write")])
 async def unarchive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> None:
     """Put it on sale again."""
-    async with transaction(service, request.auth, "product.unarchive") as running:
-        (await running.get(Product, path_id(product_id, "product"))).unarchive(running.now)
+    await set_archived(service, request.auth, path_id(product_id, "product"), archived=False)
 
 
 ROUTER = Router(

@@ -138,7 +138,14 @@ async def create_subscription(request: Asked, service: Serving, data: JSONBody[S
     """Subscribe. The subscription is active at once; with an anchor in the past its cycles since then are open."""
     refuse_unbilled(members(request), UNBILLED)
     check_spelling(members(request), (*SubscriptionCreate.__struct_fields__, *UNBILLED))
-    order = Order(
+    subscription_id = await subscribe(service, request.auth, order_of(data, metadata_text(request)))
+    async with service.pool.acquire() as connection:
+        return await created_answer(connection, request.auth.tenant_id, subscription_id)
+
+
+def order_of(data: SubscriptionCreate, metadata: str = "{}") -> Order:
+    """What a body subscribes to. ``metadata`` is a flat JSON object as text. Raises ``Invalid``."""
+    return Order(
         items=read_items(data.product_id, data.quantity, data.products),
         customer_id=data.customer.customer_id,
         email=data.customer.email,
@@ -146,12 +153,9 @@ async def create_subscription(request: Asked, service: Serving, data: JSONBody[S
         billing=_billing(data.billing),
         billing_currency=data.billing_currency,
         anchor_date=_anchor_date(data.anchor_date),
-        metadata=metadata_text(request),
+        metadata=metadata,
         trial_days=data.trial_period_days or 0,
     )
-    subscription_id = await subscribe(service, request.auth, order)
-    async with service.pool.acquire() as connection:
-        return await created_answer(connection, request.auth.tenant_id, subscription_id)
 
 
 @get("/subscriptions", guards=[requires("read")])

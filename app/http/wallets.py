@@ -29,7 +29,8 @@ from domain import instant
 from domain.errors import Invalid
 from domain.money import UnknownCurrency, decimals
 from domain.wallet import Movement, Wallet
-from projections.aggregates import known
+from projections.aggregates import Aggregates, known
+from projections.database import Database
 
 USD = "USD"
 """The currency whose wallet the contract's ``total_balance_usd`` means: amounts are never converted."""
@@ -127,8 +128,14 @@ async def list_wallets(request: Asked, service: Serving, customer_id: FromPath[s
     tenant_id, customer_id = request.auth.tenant_id, path_id(customer_id, "customer")
     async with service.pool.acquire() as connection:
         await find_customer(connection, tenant_id, customer_id)
-        rows = await wallet_rows(connection, tenant_id, customer_id)
-    items = [
+        items = await wallets_of(connection, tenant_id, customer_id)
+    return WalletList(items, sum(item.balance for item in items if item.currency == USD))
+
+
+async def wallets_of(database: Database, tenant_id: str, customer_id: str) -> list[WalletAnswer]:
+    """A customer's wallets, by currency."""
+    rows = await wallet_rows(database, tenant_id, customer_id)
+    return [
         WalletAnswer(
             customer_id=customer_id,
             currency=row["currency"],
@@ -138,7 +145,6 @@ async def list_wallets(request: Asked, service: Serving, customer_id: FromPath[s
         )
         for row in rows
     ]
-    return WalletList(items, sum(item.balance for item in items if item.currency == USD))
 
 
 @post("/customers/{customer_id:str}/wallets/ledger-entries", status_code=200, guards=[requires("write")])
@@ -147,20 +153,24 @@ async def create_wallet_entry(
 ) -> WalletAnswer:
     """Credit or debit a customer's wallet by hand. A repeated idempotency key answers the wallet as it is."""
     check_spelling(members(request), WalletEntryCreate.__struct_fields__)
-    order = Order(
-        customer_id=path_id(customer_id, "customer"),
-        currency=check_currency(data.currency),
-        amount=data.amount if data.entry_type is EntryType.credit else -data.amount,
-        reason=data.reason,
-        idempotency_key=data.idempotency_key,
-    )
-    wallet = await move_money(service, request.auth, order)
+    wallet = await move_money(service, request.auth, order_of(data, path_id(customer_id, "customer")))
     return WalletAnswer(
         customer_id=wallet.customer_id,
         currency=wallet.currency,
         balance=wallet.balance,
         created_at=instant.text(wallet.created_on),
         updated_at=instant.text(wallet.modified_on),
+    )
+
+
+def order_of(data: WalletEntryCreate, customer_id: str) -> Order:
+    """The money that a body moves. Raises ``Invalid``."""
+    return Order(
+        customer_id=customer_id,
+        currency=check_currency(data.currency),
+        amount=data.amount if data.entry_type is EntryType.credit else -data.amount,
+        reason=data.reason,
+        idempotency_key=data.idempotency_key,
     )
 
 
@@ -179,16 +189,24 @@ async def list_wallet_entries(
     wanted = None if currency is None else check_currency(currency)
     async with reading(service, request.auth, latest=True) as aggregates:
         await find_customer(aggregates.database, tenant_id, customer_id)
-        wallets = [
-            known(await aggregates.find(Wallet, Wallet.wallet_id(customer_id, row["currency"])))
-            for row in await wallet_rows(aggregates.database, tenant_id, customer_id)
-            if wanted in (None, row["currency"])
-        ]
+        entries = await wallet_entries(aggregates, customer_id, wanted)
+    return WalletEntryList(entries[rows.offset : rows.offset + rows.size])
+
+
+async def wallet_entries(
+    aggregates: Aggregates, customer_id: str, currency: str | None = None
+) -> list[WalletEntryAnswer]:
+    """The movements of a customer's wallets of one currency or of all, newest first."""
+    tenant_id = aggregates.tenant_id
+    wallets = [
+        known(await aggregates.find(Wallet, Wallet.wallet_id(customer_id, row["currency"])))
+        for row in await wallet_rows(aggregates.database, tenant_id, customer_id)
+        if currency in (None, row["currency"])
+    ]
     placed = [(movement, wallet) for wallet in wallets for movement in reversed(wallet.movements)]
     # Sorting is stable, so that entries of one wallet and instant stay newest first.
     placed.sort(key=lambda pair: pair[0].at, reverse=True)
-    shown = placed[rows.offset : rows.offset + rows.size]
-    return WalletEntryList([_entry(tenant_id, wallet, movement) for movement, wallet in shown])
+    return [_entry(tenant_id, wallet, movement) for movement, wallet in placed]
 
 
 ROUTER = Router(

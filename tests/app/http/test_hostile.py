@@ -96,6 +96,14 @@ EVENTS = {
         }
     ]
 }
+ALERT = {
+    "customer_id": "ada",
+    "subscription_id": "sub_none",
+    "kind": "quantity",
+    "threshold": "5",
+    "meter_id": "mtr_none",
+    "credit_entitlement_id": "cde_none",
+}
 BODIES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/meters", METER),
     ("POST", "/products", PRODUCT),
@@ -105,6 +113,7 @@ BODIES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/events/void", {"event_ids": ["e", "f"], "reason": "x"}),
     ("POST", "/api-keys", {"scope": "read", "name": "x"}),
     ("PATCH", "/settings", SETTINGS),
+    ("POST", "/alerts", ALERT),
 ]
 
 TEXTS = st.one_of(
@@ -308,7 +317,7 @@ async def test_authorizations(api: Any, value: str) -> None:
         ("PUT", "/meters", 405, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/events/x", 405, "METHOD_NOT_ALLOWED"),
         ("POST", "/events", 405, "METHOD_NOT_ALLOWED"),
-        ("GET", "//", 404, "NOT_FOUND"),
+        ("POST", "/", 405, "METHOD_NOT_ALLOWED"),
     ],
 )
 async def test_routes_that_do_not_exist(api: Any, method: str, path: str, status: int, code: str) -> None:

@@ -19,6 +19,8 @@ LISTS = (
     "/credit-entitlements",
     "/api-keys",
     "/log/commits",
+    "/alerts",
+    "/alert-firings",
 )
 QUERIES = (
     "page_number=-1",
