@@ -36,7 +36,10 @@ async def recorded(database: Database, tenant_id: str, instants: Sequence[dateti
 
 
 def steps(end: datetime, step: timedelta, count: int) -> list[datetime]:
-    """``count`` + 1 instants a step apart, on whole steps, but for the last: that is ``end``."""
-    whole = int(end.timestamp()) // int(step.total_seconds())
-    first = datetime.fromtimestamp((whole - count + 1) * int(step.total_seconds()), end.tzinfo)
+    """``count`` + 1 rising instants a step apart, on whole steps, but for the last: that is ``end``."""
+    seconds = int(step.total_seconds())
+    whole = int(end.timestamp()) // seconds
+    # An end on a whole step is none of the steps before it.
+    whole -= datetime.fromtimestamp(whole * seconds, end.tzinfo) == end
+    first = datetime.fromtimestamp((whole - count + 1) * seconds, end.tzinfo)
     return [*(first + step * number for number in range(count)), end]

@@ -13,12 +13,12 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from app.http.live_door import SUBPROTOCOL, AnyConnection, TurnedAway, check_origin, open_door
-from app.http.live_socket import LOG, LOST
+from app.http.live_socket import LOG, LOST, Transport
 from app.http.open_sockets import OpenSockets
 from app.http.problems import UNAVAILABLE
 from app.http.raw_path import Receive, Scope, Send
 from app.http.reading import Asked, Position, Serving
-from app.http.websocket_transport import ABORT
+from app.http.websocket_transport import ABORT, SEND_NOW
 from app.live.changed import listed
 from app.live.frames import Values
 from app.live.standing import Standing
@@ -54,8 +54,11 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
     task = asyncio.current_task()
     assert task is not None, "a request runs in a task"
+    extensions = scope.get("extensions") or {}
+    # Another server than ours has neither: then a task is cancelled, and every frame goes the way that waits.
+    transport = Transport(extensions.get(ABORT, task.cancel), extensions.get(SEND_NOW, lambda _text: False))
     try:
-        await sockets.serve(credential, receive, send, scope.get("extensions", {}).get(ABORT) or task.cancel)
+        await sockets.serve(credential, receive, send, transport)
     except asyncio.CancelledError:
         # The server goes down and waits no longer, or the socket was cut off: nothing is left to do or to tell.
         LOG.debug("a socket was ended from outside")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import asyncpg
 
@@ -35,8 +36,19 @@ CREDENTIAL_ENDED = 4401
 """The close code of a socket whose key, token or session has ended: 401 among the codes that are free."""
 
 
+class Transport(NamedTuple):
+    """What the server can do for a socket beside ASGI.
+
+    ``abort`` cuts the connection off; nothing happens when it is closed. ``send_now`` sends a text if that can be done
+    without waiting, and says whether it did.
+    """
+
+    abort: Callable[[], object]
+    send_now: Callable[[str], bool]
+
+
 class LiveSocket:
-    """An accepted socket. ``abort`` cuts the connection off; nothing happens when it is closed."""
+    """An accepted socket."""
 
     def __init__(
         self,
@@ -45,7 +57,7 @@ class LiveSocket:
         bodies: Bodies,
         alert_readers: asyncio.Semaphore,
         credential: Credential,
-        abort: Callable[[], object],
+        transport: Transport,
     ) -> None:
         self.credential = credential
         self._caller = credential.caller
@@ -56,7 +68,8 @@ class LiveSocket:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._watched: set[str | None] = set()
-        self._abort = abort
+        self._abort = transport.abort
+        self._send_now = transport.send_now
         self._written = False
         self.conversation = Conversation(bodies, self._news.set, self._loop.time())
 
@@ -195,7 +208,8 @@ class LiveSocket:
             self._news.clear()
             taken = self.conversation.take(self._loop.time(), self._feed.position(self._caller.tenant_id))
             if isinstance(taken, str):
-                await self._send(send, {"type": "websocket.send", "text": taken})
+                if not self._send_now(taken):
+                    await self._send(send, {"type": "websocket.send", "text": taken})
                 self._room.set()
                 sent += 1
                 if sent % TURN_FRAMES == 0:

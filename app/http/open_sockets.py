@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from app.credentials import Credential, living
-from app.http.live_socket import LOG, LOST, LiveSocket
+from app.http.live_socket import LOG, LOST, LiveSocket, Transport
 from app.http.raw_path import Receive, Send
 from app.limits import LIVE_SOCKETS_MAX
 from app.live.frames import Bodies
@@ -44,9 +44,9 @@ class OpenSockets:
         """Whether another one is to be sent away."""
         return self._count >= self._sockets_max
 
-    async def serve(self, credential: Credential, receive: Receive, send: Send, abort: Callable[[], object]) -> None:
+    async def serve(self, credential: Credential, receive: Receive, send: Send, transport: Transport) -> None:
         """Hold an accepted socket open until either side hangs up."""
-        socket = LiveSocket(self._service, self._feed, self._bodies, self._alert_readers, credential, abort)
+        socket = LiveSocket(self._service, self._feed, self._bodies, self._alert_readers, credential, transport)
         self._count += 1
         self._by_digest.setdefault(credential.digest, set()).add(socket)
         try:

@@ -48,3 +48,12 @@ def test_steps_lie_on_whole_steps_and_end_now() -> None:
         datetime(2026, 3, 10, 12, tzinfo=UTC),
         end,
     ]
+
+
+def test_an_end_on_a_whole_step_is_no_step_before_it() -> None:
+    end = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    assert steps(end, timedelta(hours=1), 2) == [
+        datetime(2026, 3, 10, 10, tzinfo=UTC),
+        datetime(2026, 3, 10, 11, tzinfo=UTC),
+        end,
+    ]
