@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from app.dashboard.line_steps import TIMES
 from app.http.examples import PRICE
@@ -133,6 +134,33 @@ async def test_tiers_credits_and_packages(open_page: OpenPage, tenant: Tenant) -
     assert (text["credit_entitlement_id"], text["meter_units_per_credit"]) == (entitlement_id, "2")
     assert (sheet["tier_mode"], sheet["package_size"]) == ("package", "1000")
     assert product["credit_entitlements"][0]["credits_amount"] == "20"
+
+
+async def test_what_is_typed_while_a_part_is_read_again_stays(open_page: OpenPage, tenant: Tenant) -> None:
+    await declare_meter(tenant)
+    await declare_credits(tenant)
+    page = await open_page(tenant)
+    await page.goto("/dashboard/products/new")
+    await page.get_by_role("button", name="Add meter", exact=True).click()
+    part = page.get_by_role("group", name="Meter 1", exact=True)
+    await part.get_by_label("Meter", exact=True).select_option(label="Calls")
+    await expect(part.get_by_label("Price per call")).to_be_visible()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/dashboard/products/new/parts", hold, times=1)
+    await page.get_by_role("button", name="Add credits").click()
+    await part.get_by_label("Price per call").fill("0.25")
+    await part.get_by_label("Price model").select_option("package")
+    held.set()
+    await expect(page.get_by_label("Credits per cycle")).to_be_visible()
+    # The choice that was made meanwhile is there with its fields; the price went with the field that it had.
+    await expect(part.get_by_label("Price model")).to_have_value("package")
+    await expect(part.get_by_label("Package size (call)")).to_be_visible()
+    await expect(part.get_by_label("Price per package")).to_have_value("0.25")
 
 
 async def test_errors_stand_beside_their_fields_and_keep_what_was_entered(open_page: OpenPage, tenant: Tenant) -> None:
