@@ -108,7 +108,9 @@ EVENT = {"events": [{"event_id": "hello-1", "customer_id": "ada", "event_name": 
 
 
 async def send(running: Serving, key: str) -> dict[str, int]:
-    async with httpx.AsyncClient(base_url=running.url, headers={"Authorization": f"Bearer {key}"}) as client:
+    # The socket takes connections before a web process has started, which on a loaded machine takes some seconds.
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=START_SECONDS) as client:
         await ready(client)
         answer = await client.post("/events/ingest", json=EVENT)
     assert answer.status_code == 200, answer.text
