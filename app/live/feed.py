@@ -82,6 +82,7 @@ class LogFeed:
         self._readers = asyncio.Semaphore(READERS)
         self._watches = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
         self._lost = False
 
     async def watch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> Standing:
@@ -292,10 +293,11 @@ class LogFeed:
             return
         loop = asyncio.get_running_loop()
         at = min(tenant.rests_until.get(customer_id, 0.0) for customer_id in tenant.dirty)
-        if self._timer is None or not loop.time() < self._timer.when() <= at:
+        if not loop.time() < self._rings_at <= at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(max(at, loop.time()), self._ring.set)
+            self._rings_at = max(at, loop.time())
+            self._timer = loop.call_at(self._rings_at, self._ring.set)
 
     async def _read_some(self, tenant: Followed, customer_ids: list[str]) -> None:
         """Read them anew. One that cannot be read is a defect of ours: it is told, and waits for its next change."""
