@@ -49,13 +49,11 @@ def last_month() -> date:
     return (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
-async def billed(tenant: Tenant) -> Billed:
-    """Large calls are counted and cost 3 cents; tokens beyond 1,000 cost by tiers; 5.00 USD a month."""
-    lifted = await tenant.api.patch("/settings", json={"event_age_max": "none"})
-    assert lifted.is_success, lifted.text
+async def large_calls(tenant: Tenant) -> dict[str, Any]:
+    """A meter that counts calls of the large model with more than ten tokens."""
     large = {"key": "model", "operator": "equals", "value": "large"}
     many = {"key": "tokens", "operator": "greater_than", "value": 10}
-    calls = await tenant.post(
+    return await tenant.post(
         "/meters",
         {
             "name": "Large calls",
@@ -65,6 +63,13 @@ async def billed(tenant: Tenant) -> Billed:
             "filter": {"conjunction": "and", "clauses": [large, many]},
         },
     )
+
+
+async def billed(tenant: Tenant) -> Billed:
+    """Large calls are counted and cost 3 cents; tokens beyond 1,000 cost by tiers; 5.00 USD a month."""
+    lifted = await tenant.api.patch("/settings", json={"event_age_max": "none"})
+    assert lifted.is_success, lifted.text
+    calls = await large_calls(tenant)
     tokens = await tenant.post(
         "/meters",
         {
