@@ -4,8 +4,9 @@
     python bench/live.py --sockets 500 --events 1000 --seconds 20
 
 Two tenants have customers of the same ids. Each socket watches one customer. Some never read, some hang up and come
-back all the time, and in the middle many are cut at once. At the end every viewer must have seen exactly what was sent
-for its customer, nobody may have seen a value go back, and nobody a stranger's: otherwise there is no figure.
+back all the time; then, with the load going on and told apart in the figures, many are cut at once. At the end every
+viewer must have seen exactly what was sent for its customer, nobody may have seen a value go back, and nobody a
+stranger's: otherwise there is no figure.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ RAMP_AT_ONCE = 20
 REQUESTS_PER_SECOND = 10
 WATCHED_REQUESTS = 4
 """Of so many requests one is watched until every viewer has seen it: watching all of them costs more than sending."""
+
+CUT_SECONDS = 15
+CUT_AFTER = 3
+"""After the measurement the load goes on for so long, and so far into it many are cut."""
 
 SETTLE_SECONDS = 30
 ENDING_SOCKETS = 100
@@ -167,12 +172,12 @@ async def send(client: httpx.AsyncClient, business: Business, customers: list[st
             seat.answered(position, at)
 
 
-async def load(client: httpx.AsyncClient, businesses: list[Business], flags: argparse.Namespace) -> float:
+async def load(client: httpx.AsyncClient, businesses: list[Business], flags: argparse.Namespace, seconds: int) -> float:
     """Send at the rate for so long, customers in turn; the rate that was reached."""
     size, turn = flags.events // REQUESTS_PER_SECOND, itertools.count()
     began, sent = time.perf_counter(), 0
     async with asyncio.TaskGroup() as tasks:
-        for number in range(flags.seconds * REQUESTS_PER_SECOND):
+        for number in range(seconds * REQUESTS_PER_SECOND):
             pause = began + number / REQUESTS_PER_SECOND - time.perf_counter()
             await asyncio.sleep(max(0.0, pause))
             business = businesses[number % len(businesses)]
@@ -184,15 +189,28 @@ async def load(client: httpx.AsyncClient, businesses: list[Business], flags: arg
 
 
 async def churn(seats: list[Seat], flags: argparse.Namespace) -> None:
-    """A share of the readers hangs up and comes back each minute; in the middle many at once."""
+    """A share of the readers hangs up and comes back each minute."""
     readers, chance = [seat for seat in seats if seat.reads], random.Random(7)
-    each_second = max(1, round(len(readers) * flags.reconnecting / 60))
-    for second in range(flags.seconds):
+    each_second = round(len(readers) * flags.reconnecting / 60)
+    for _ in range(flags.seconds):
         await asyncio.sleep(1)
-        many = flags.cuts if second == flags.seconds // 2 else 0
-        cut = chance.sample(readers, min(len(readers), max(each_second, many)))
-        for first in range(0, len(cut), RAMP_AT_ONCE):
-            await asyncio.gather(*(seat.cut() for seat in cut[first : first + RAMP_AT_ONCE]))
+        await asyncio.gather(*(seat.cut() for seat in chance.sample(readers, each_second)))
+
+
+async def cut_many(seats: list[Seat], cuts: int) -> float:
+    """So many lose the connection at once and come back as fast as they can; seconds until all are back."""
+    chosen = iter(random.Random(8).sample([seat for seat in seats if seat.reads], cuts))
+    await asyncio.sleep(CUT_AFTER)
+    began = time.perf_counter()
+
+    async def some() -> None:
+        for seat in chosen:
+            await seat.cut()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(RAMP_AT_ONCE):
+            tasks.create_task(some())
+    return time.perf_counter() - began
 
 
 async def watch_memory(pid: int, highest: dict[str, float]) -> None:
@@ -276,9 +294,14 @@ async def measure(url: str, pid: int, businesses: list[Business], flags: argpars
         print(f"{len(seats):,} sockets connected in {connecting:.1f} s and shown everything", file=sys.stderr)
         memory = asyncio.create_task(watch_memory(pid, highest))
         churning = asyncio.create_task(churn(seats, flags))
-        rate = await load(client, businesses, flags)
+        rate = await load(client, businesses, flags, flags.seconds)
         await churning
         late = await settle(businesses, seats)
+        steady, outcome.delays = outcome.delays, []
+        cutting = asyncio.create_task(cut_many(seats, flags.cuts))
+        await load(client, businesses, flags, CUT_SECONDS)
+        back = await cutting
+        late += await settle(businesses, seats)
         memory.cancel()
         for seat in seats:
             if seat.connection is not None:
@@ -305,8 +328,11 @@ async def measure(url: str, pid: int, businesses: list[Business], flags: argpars
         "deliveries": outcome.deliveries,
         "foreign": outcome.foreign,
         "went_back": outcome.went_back,
-        "seen_ms": {name: round(percentile(outcome.delays, share) * 1e3) for name, share in SHARES},
-        "alone_ms": {name: round(percentile(single, share) * 1e3, 1) for name, share in SHARES},
+        "seen_ms": _milliseconds(steady),
+        "cuts_at_once": flags.cuts,
+        "all_back_s": round(back, 1),
+        "seen_while_cut_ms": _milliseconds(outcome.delays),
+        "alone_ms": _milliseconds(single),
         "token_end_s": round(max(ended), 2),
         "memory_mb": {name: round(megabytes) for name, megabytes in highest.items()},
         "memory_mb_all": round(sum(highest.values())),
@@ -316,12 +342,16 @@ async def measure(url: str, pid: int, businesses: list[Business], flags: argpars
 SHARES = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
 
 
+def _milliseconds(delays: list[float]) -> dict[str, float]:
+    return {name: round(percentile(delays, share) * 1e3, 1) for name, share in SHARES}
+
+
 def table(figures: dict[str, Any]) -> str:
     """The figures as one table."""
     rows = [f"{name:<20} {figures[name]}" for name in figures if not isinstance(figures[name], dict)]
     rows += [
         f"{name:<20} " + "  ".join(f"{part} {value}" for part, value in figures[name].items())
-        for name in ("seen_ms", "alone_ms", "memory_mb")
+        for name in ("seen_ms", "seen_while_cut_ms", "alone_ms", "memory_mb")
     ]
     return "\n".join(rows)
 
@@ -335,7 +365,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=60, help="of load (default: 60)")
     parser.add_argument("--never-read", type=float, default=0.05, help="share of sockets (default: 0.05)")
     parser.add_argument("--reconnecting", type=float, default=0.05, help="share of readers each minute (default: 0.05)")
-    parser.add_argument("--cuts", type=int, default=1_000, help="cut at once in the middle (default: 1000)")
+    parser.add_argument("--cuts", type=int, default=1_000, help="cut at once, after that (default: 1000)")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     return parser.parse_args()
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from litestar import Router, get, post
+from litestar import Router, get
 from litestar.params import FromPath, FromQuery
-from litestar.response import Redirect, Template
+from litestar.response import Template
 
 from app.dashboard import meter_form
+from app.dashboard.archiving import archive_routes
 from app.dashboard.meter_counts import (
     GROUPED_EVENTS_MAX,
     WINDOWS,
@@ -26,7 +27,7 @@ from app.dashboard.meter_counts import (
 from app.dashboard.meter_counts import SQL as METER_SQL
 from app.dashboard.meter_sample import SeenKey, recent_events, seen_keys
 from app.dashboard.meter_words import aggregation_of, aggregation_words, stored_filter_words
-from app.dashboard.page import event_command, fragment, may_write, page
+from app.dashboard.page import event_command, fragment, page
 from app.http.meters import SQL, find_meter, set_archived
 from app.http.reading import Asked, PageNumber, Serving, path_id
 from app.http.reading import page as page_of
@@ -237,22 +238,6 @@ def _seconds(at: datetime) -> int:
     return int(at.timestamp())
 
 
-@post("/dashboard/meters/{meter_id:str}/archive", guards=[may_write], status_code=200)
-async def archive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> Redirect:
-    """Stop counting."""
-    meter_id = path_id(meter_id, "meter")
-    await set_archived(service, request.auth, meter_id, archived=True)
-    return Redirect(f"/dashboard/meters/{meter_id}?done=archived", status_code=303)
-
-
-@post("/dashboard/meters/{meter_id:str}/unarchive", guards=[may_write], status_code=200)
-async def unarchive_meter(request: Asked, service: Serving, meter_id: FromPath[str]) -> Redirect:
-    """Count again what is recorded from now on."""
-    meter_id = path_id(meter_id, "meter")
-    await set_archived(service, request.auth, meter_id, archived=False)
-    return Redirect(f"/dashboard/meters/{meter_id}?done=unarchived", status_code=303)
-
-
 ROUTER = Router(
     "/",
     route_handlers=[
@@ -261,7 +246,6 @@ ROUTER = Router(
         meter_rows,
         meter_page,
         meter_chart,
-        archive_meter,
-        unarchive_meter,
+        *archive_routes("meters", "meter", set_archived),
     ],
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from litestar import Router, get, post
+from litestar import Router, get
 from litestar.params import FromPath, FromQuery
-from litestar.response import Redirect, Template
+from litestar.response import Template
 
 from app.dashboard import product_form
+from app.dashboard.archiving import archive_routes
 from app.dashboard.calculator import Calculated
-from app.dashboard.page import curl_command, fragment, may_write, page
+from app.dashboard.page import curl_command, fragment, page
 from app.dashboard.product_form import calculation, find_product, meters_by_id
 from app.dashboard.product_words import fixed_words, interval_words, price_words, version_words, versions_of
 from app.http.included_credits import read_terms
@@ -126,22 +127,6 @@ async def calculate_product(
     return fragment(request, "products/calculated.html", calculated=calculated, incomplete=incomplete)
 
 
-@post("/dashboard/products/{product_id:str}/archive", guards=[may_write], status_code=200)
-async def archive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> Redirect:
-    """Take it off sale."""
-    product_id = path_id(product_id, "product")
-    await set_archived(service, request.auth, product_id, archived=True)
-    return Redirect(f"/dashboard/products/{product_id}?done=archived", status_code=303)
-
-
-@post("/dashboard/products/{product_id:str}/unarchive", guards=[may_write], status_code=200)
-async def unarchive_product(request: Asked, service: Serving, product_id: FromPath[str]) -> Redirect:
-    """Put it on sale again."""
-    product_id = path_id(product_id, "product")
-    await set_archived(service, request.auth, product_id, archived=False)
-    return Redirect(f"/dashboard/products/{product_id}?done=unarchived", status_code=303)
-
-
 ROUTER = Router(
     "/",
     route_handlers=[
@@ -149,7 +134,6 @@ ROUTER = Router(
         list_products,
         product_page,
         calculate_product,
-        archive_product,
-        unarchive_product,
+        *archive_routes("products", "product", set_archived),
     ],
 )

@@ -1,10 +1,14 @@
-"""One socket of the live channel: a reader, a writer, and between them the conversation."""
+"""One socket of the live channel: what comes in is heard, what there is to say is sent; between is the conversation.
+
+A socket has no task that writes. When there is news it takes its turn in the ``Turns`` of the process and sends what
+can be sent at once; only for a peer that does not keep up, and to read alerts, a task waits in its place.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
 import asyncpg
@@ -13,6 +17,7 @@ from app.alerting.rows import alerts_after
 from app.credentials import Credential
 from app.http.problems import UNAVAILABLE
 from app.http.raw_path import Receive, Send
+from app.http.turns import Turns
 from app.http.websocket_transport import CLOSE_SECONDS
 from app.live.conversation import Conversation
 from app.live.frames import Bodies, Subscribe
@@ -56,6 +61,7 @@ class LiveSocket:
         feed: Feed,
         bodies: Bodies,
         alert_readers: asyncio.Semaphore,
+        turns: Turns[LiveSocket],
         credential: Credential,
         transport: Transport,
     ) -> None:
@@ -64,41 +70,46 @@ class LiveSocket:
         self._service = service
         self._feed = feed
         self._alert_readers = alert_readers
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._watched: set[str | None] = set()
-        self._abort = transport.abort
-        self._send_now = transport.send_now
-        self._written = False
-        self.conversation = Conversation(bodies, self._news.set, self._loop.time())
+        self._transport = transport
+        self._send: Send | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+        self.conversation = Conversation(bodies, self._has_news, self._loop.time())
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Talk until either side hangs up."""
-        writer = asyncio.create_task(self._write(send))
+        self._send = send
         try:
             await self._read(receive)
         finally:
-            writer.cancel()
-            for customer_id in list(self._watched):
-                self._unwatch(customer_id)
-            await asyncio.gather(writer, return_exceptions=True)
+            self._finish()
+            if self._waiting is not None:
+                self._waiting.cancel()
+                await asyncio.gather(self._waiting, return_exceptions=True)
+            # Without these circles the memory is free at once; the garbage collector would have to find it.
+            self._send = None
+            self.conversation.forget()
 
     def beat(self, now: float) -> None:
         """Look whether a heartbeat is due."""
         if self.conversation.wants_heartbeat(now):
-            self._news.set()
+            self._has_news()
 
     def end(self) -> None:
         """Say that the credential has ended, and hang up, also on a peer that does not read."""
         message = "the key, token or session of this socket has expired or was revoked"
         self.conversation.finish(CREDENTIAL_ENDED, "CREDENTIAL_ENDED", message)
-        self._loop.call_later(CLOSE_SECONDS, self._abort)
+        self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
     # From the client
 
     async def _read(self, receive: Receive) -> None:
-        while not self._written:
+        while not self._over:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
@@ -108,9 +119,9 @@ class LiveSocket:
             else:
                 await self._hear(text)
             if self.conversation.close_code is not None:
-                # The writer says why. The end comes as a disconnect, at the latest when the connection is cut off.
-                self._loop.call_later(CLOSE_SECONDS, self._abort)
-            while self.conversation.crowded and not self._written:
+                # It is told why. The end comes as a disconnect, at the latest when the connection is cut off.
+                self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+            while self.conversation.crowded and not self._over:
                 self._room.clear()
                 await self._room.wait()
 
@@ -185,61 +196,87 @@ class LiveSocket:
 
     # To the client
 
-    async def _write(self, send: Send) -> None:
+    def _has_news(self) -> None:
+        if self._waiting is None:
+            self._turns.add(self)
+
+    def speak(self) -> None:
+        """Send what can be sent at once, at most ``TURN_FRAMES``; whatever has to be waited for becomes a task."""
+        if self._over or self._waiting is not None:
+            return
         try:
-            await self._send_all(send)
-        except asyncio.CancelledError:
-            raise
-        except OSError:
-            pass  # The peer has hung up; so the reader is told, too.
+            self._say_some()
         except Exception:
             LOG.exception("a socket of the live channel failed")
-            self._abort()
-        finally:
-            # Nobody reads any more: whoever is still reading customers for this socket may stop.
-            self._written = True
-            self._room.set()
-            for customer_id in list(self._watched):
-                self._unwatch(customer_id)
+            self._cut_off()
 
-    async def _send_all(self, send: Send) -> None:
-        sent = 0
-        while True:
-            self._news.clear()
-            taken = self.conversation.take(self._loop.time(), self._feed.position(self._caller.tenant_id))
+    def _say_some(self) -> None:
+        conversation, now = self.conversation, self._loop.time()
+        position = self._feed.position(self._caller.tenant_id)
+        for _ in range(TURN_FRAMES):
+            taken = conversation.take(now, position)
             if isinstance(taken, str):
-                if not self._send_now(taken):
-                    await self._send(send, {"type": "websocket.send", "text": taken})
                 self._room.set()
-                sent += 1
-                if sent % TURN_FRAMES == 0:
-                    await asyncio.sleep(0)
+                if not self._transport.send_now(taken):
+                    self._wait_for(self._send_slowly({"type": "websocket.send", "text": taken}))
+                    return
             elif taken is not None:
-                await self._read_alerts(taken)
-            elif self.conversation.close_code is not None:
-                close = {"type": "websocket.close", "code": self.conversation.close_code, "reason": ""}
-                await self._send(send, close)
+                self._wait_for(self._read_alerts(taken))
                 return
             else:
-                await self._wait_for_news()
+                self._rest()
+                return
+        self._turns.add(self)
 
-    async def _send(self, send: Send, message: dict[str, object]) -> None:
-        """Send, or raise ``ConnectionError`` when the socket was closed meanwhile: uvicorn has no error of its own."""
+    def _rest(self) -> None:
+        """Nothing is to be said now: hang up if that was all, or come back when a value may be sent again."""
+        if self.conversation.close_code is not None:
+            self._wait_for(self._hang_up(self.conversation.close_code))
+        elif self._timer is None and (rests_until := self.conversation.rests_until) is not None:
+            self._timer = self._loop.call_at(rests_until, self._rested)
+
+    def _rested(self) -> None:
+        self._timer = None
+        self._has_news()
+
+    def _wait_for(self, doing: Coroutine[None, None, None]) -> None:
+        self._waiting = asyncio.create_task(self._wait(doing))
+
+    async def _wait(self, doing: Coroutine[None, None, None]) -> None:
         try:
-            await send(message)
+            await doing
+        except OSError:
+            self._finish()  # The peer has hung up; so the reader is told, too.
+        except Exception:
+            LOG.exception("a socket of the live channel failed")
+            self._cut_off()
+        self._waiting = None
+        self._has_news()
+
+    def _cut_off(self) -> None:
+        self._finish()
+        self._transport.abort()
+
+    def _finish(self) -> None:
+        """Nothing is sent any more: whoever is still reading customers for this socket may stop."""
+        self._over = True
+        self._room.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        for customer_id in list(self._watched):
+            self._unwatch(customer_id)
+
+    async def _hang_up(self, close_code: int) -> None:
+        await self._send_slowly({"type": "websocket.close", "code": close_code, "reason": ""})
+        self._finish()
+
+    async def _send_slowly(self, message: dict[str, object]) -> None:
+        """Send, or raise ``ConnectionError`` when the socket was closed meanwhile: uvicorn has no error of its own."""
+        assert self._send is not None, "only a socket that runs sends"
+        try:
+            await self._send(message)
         except RuntimeError as error:
             raise ConnectionError(str(error)) from error
-
-    async def _wait_for_news(self) -> None:
-        rests_until = self.conversation.rests_until
-        if rests_until is None:
-            await self._news.wait()
-            return
-        timer = self._loop.call_at(rests_until, self._news.set)
-        try:
-            await self._news.wait()
-        finally:
-            timer.cancel()
 
     async def _read_alerts(self, page: AlertPage) -> None:
         """Read what is owed, however long the database is away: nothing newer is sent of it before."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from asyncio.transports import BaseTransport
+from functools import lru_cache
 from typing import cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
 
 ABORT = "taximeter.abort"
 """The extension of the ASGI scope that cuts the connection off: a call without arguments."""
@@ -35,8 +37,17 @@ PONG_SECONDS = 20.0
 """How often a peer is asked whether it is there, and how long it may take to answer."""
 
 
+FRAMES_KEPT = 16
+"""Frames that are kept for the next socket: those who watch the same customer are sent it one after the other."""
+
 _PONG = b"\x8a"
 """How the frame that answers a ping begins."""
+
+
+@lru_cache(FRAMES_KEPT)
+def framed(text: str) -> bytes:
+    """A text frame of a server, which is the same for everybody who is sent the same text."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
@@ -54,14 +65,17 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Give the application the means to cut the connection off, and to send without waiting."""
         self.scope["extensions"][ABORT] = self.abort  # type: ignore[index]
         self.scope["extensions"][SEND_NOW] = self.send_now  # type: ignore[index]
-        await super().run_asgi()
+        try:
+            await super().run_asgi()
+        finally:
+            # They lead back to here: the memory is free at once when nothing does.
+            self.scope["extensions"].clear()  # type: ignore[union-attr]
 
     def send_now(self, text: str) -> bool:
         """Send a text frame if the peer keeps up; otherwise it has to be sent the way that waits for it."""
-        if not self.writable.is_set() or self.close_sent or self.transport.is_closing():
+        if not self.writable.is_set() or self.conn.state is not OPEN or self.transport.is_closing():
             return False
-        self.conn.send_text(text.encode())
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(framed(text))
         return True
 
     def abort(self) -> None:

@@ -8,16 +8,14 @@ from app.live.standing import CycleStanding, Standing
 
 def listed(standing: Standing, subscription_id: str | None) -> tuple[int, ...]:
     """The indexes of a subscription's cycles; without one, of all."""
-    return tuple(
-        index
-        for index, cycle in enumerate(standing.cycles)
-        if subscription_id is None or cycle.subscription_id == subscription_id
-    )
+    if subscription_id is None:
+        return tuple(range(len(standing.cycles)))
+    return tuple(index for index, cycle in enumerate(standing.cycles) if cycle.subscription_id == subscription_id)
 
 
 def gone(before: Standing, after: Standing, subscription_id: str | None) -> bool:
     """Whether a cycle of the subscription, or of any, is no longer there."""
-    there = {_key(cycle) for cycle in after.cycles}
+    there = [_key(cycle) for cycle in after.cycles]
     return any(_key(before.cycles[index]) not in there for index in listed(before, subscription_id))
 
 

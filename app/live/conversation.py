@@ -164,6 +164,10 @@ class Conversation:
         self._ready.pop(subscription, None)
         self._resting.pop(subscription, None)
 
+    def forget(self) -> None:
+        """The socket is gone, and nobody is to be woken any more."""
+        self._wake = _nobody
+
     def still_needs(self, customer_id: str | None) -> bool:
         """Whether a subscription shows this customer by name; of ``None``, whether one shows the tenant."""
         return bool(self._of_tenant) if customer_id is None else customer_id in self._by_customer
@@ -276,3 +280,7 @@ class Conversation:
                 subscription.rests_until = now + PACE_SECONDS
             return self._bodies.frame(step.kind, subscription.name, standing, step.position, step.indexes)
         return None
+
+
+def _nobody() -> None:
+    """What is woken when a socket is gone."""

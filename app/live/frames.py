@@ -180,6 +180,8 @@ class Bodies:
         # By the identity of the standing, which is held so that no other can take its place: comparing the values
         # themselves would cost as much as encoding them, and ids alone could meet those of another tenant.
         self._kept: dict[tuple[int, int, tuple[int, ...]], tuple[Standing, str]] = {}
+        self._last: tuple[object, ...] = ()
+        self._last_text = ""
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -194,6 +196,10 @@ class Bodies:
         indexes: tuple[int, ...],
     ) -> str:
         """The text of a frame of the cycles at ``indexes``, as of ``position``."""
+        # Who shows the same under the same id gets the very same text, so that it is made into bytes once, too.
+        asked = (standing, position, indexes, kind, name)
+        if self._last and self._last[0] is standing and self._last[1:] == asked[1:]:
+            return self._last_text
         key = (id(standing), position, indexes)
         kept = self._kept.get(key)
         if kept is None:
@@ -201,4 +207,6 @@ class Bodies:
             kept = self._kept[key] = (standing, msgspec.json.encode(values).decode()[1:])
             if len(self._kept) > self._bodies_max:
                 del self._kept[next(iter(self._kept))]
-        return f'{{"type":"{kind}","id":{msgspec.json.encode(name).decode()},{kept[1]}'
+        self._last = asked
+        self._last_text = f'{{"type":"{kind}","id":{msgspec.json.encode(name).decode()},{kept[1]}'
+        return self._last_text

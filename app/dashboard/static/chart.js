@@ -7,7 +7,16 @@
   const SHORTEST_DAY_SECONDS = 23 * 3600; // when clocks go forward
   const WHOLE_STEPS = Array.from({ length: 16 }, (_, zeros) => [1, 2, 5].map((one) => one * 10 ** zeros)).flat();
 
-  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // A canvas wants the color itself, as the theme of the moment has it, and not the name of it.
+  const probe = document.createElement("span");
+
+  function color(name) {
+    if (!probe.isConnected) document.body.append(probe);
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  }
+
+  const faint = (rgb) => rgb.replace(")", " / 13%)").replaceAll(",", "");
 
   function series(one, index, kind) {
     const stroke = color(`--series-${index % 6 + 1}`);
@@ -16,7 +25,7 @@
       label: one.label,
       stroke,
       width: bars ? 0 : 2,
-      fill: bars ? stroke : index === 0 ? `${stroke}22` : undefined,
+      fill: bars ? stroke : index === 0 ? faint(stroke) : undefined,
       paths: bars ? uPlot.paths.bars({ size: [0.7, 64], radius: 0.15 }) : undefined,
       points: { show: kind !== "bar" && one.values.length < 3 },
       value: (_, value) => value == null ? "–" : taximeter.number(value) + (one.unit ? ` ${one.unit}` : ""),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from app.alerting.firing import look_at
+from app.http.live_socket import Transport
+from app.http.open_sockets import OpenSockets
 from app.live.conversation import SUBSCRIPTIONS_MAX
 from app.live.frames import FRAME_MAX_BYTES
 from tests.app.http.live_server import LiveServer, live_server, quantities
@@ -230,6 +234,32 @@ async def test_a_socket_that_is_gone_is_forgotten(live: LiveServer, api: Any, id
         while len(live.sockets):
             await asyncio.sleep(0.01)
     assert not live.feed._tenants[api.caller.tenant_id].everyone()
+
+
+async def test_a_socket_that_is_gone_leaves_nothing_for_the_garbage_collector(
+    live: LiveServer, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[Any]] = []
+    serve = OpenSockets.serve
+
+    async def noted(self: OpenSockets, credential: Any, receive: Any, send: Any, transport: Transport) -> None:
+        kept.append(weakref.ref(transport.abort.__self__))
+        await serve(self, credential, receive, send, transport)
+
+    monkeypatch.setattr(OpenSockets, "serve", noted)
+    gc.disable()
+    try:
+        async with live.talk() as polite, live.talk() as rude:
+            for talk in (polite, rude):
+                await talk.subscribe(customer_id=ids["customer_id"])
+                await talk.hear()
+            rude.connection.transport.abort()
+        async with asyncio.timeout(10):
+            while any(one() is not None for one in kept):
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+    assert len(kept) == 2
 
 
 async def test_the_snapshot_is_at_a_plain_route_too(api: Any, make: Any, live: LiveServer, ids: dict[str, str]) -> None:
