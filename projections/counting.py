@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from domain.aggregation import EMPTY, Aggregation, Kind, Summary, combine, distinct_key, summary_of
+from domain.aggregation import EMPTY, Aggregation, Kind, Summary, added, combine, distinct_key
 from domain.event import read_metadata
 from domain.filter import Filter, matches, read_filter
 from projections.database import Row
@@ -105,13 +105,13 @@ class Fold:
         key = hour_key(meter, row)
         if self._only is not None and key not in self._only:
             return
-        summary = summary_of(meter.aggregation, row["timestamp"], row["position"], metadata)
-        if summary.unmeasured:
+        before = self.summaries.get(key, EMPTY)
+        summary = added(before, meter.aggregation, row["timestamp"], row["position"], metadata)
+        if summary.unmeasured > before.unmeasured:
             self.unmeasured.append((meter.meter_id, row["position"], row["event_id"]))
         elif meter.aggregation.type is Kind.unique:
             self.distinct.add((*key, distinct_digest(meter.aggregation, metadata)))
-        before = self.summaries.get(key)
-        self.summaries[key] = summary if before is None else combine(before, summary)
+        self.summaries[key] = summary
         self.changed[key] = row["position"]
 
 

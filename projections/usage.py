@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from domain import number
-from domain.aggregation import EMPTY, Aggregation, Kind, Last, Summary, combine, quantity, summary_of
+from domain.aggregation import EMPTY, Aggregation, Kind, Last, Summary, added, combine, quantity
 from domain.event import read_metadata
 from projections.counting import HOUR, CountedMeter, Metadata, distinct_digest, hour_of
 from projections.database import Database, Row
@@ -26,9 +26,9 @@ class Measured:
 
     def add(self, aggregation: Aggregation, at: datetime, position: int, metadata: Metadata) -> None:
         """Count one matching event."""
-        summary = summary_of(aggregation, at, position, metadata)
-        self.summary = combine(self.summary, summary)
-        if aggregation.type is Kind.unique and not summary.unmeasured:
+        before = self.summary
+        self.summary = added(before, aggregation, at, position, metadata)
+        if aggregation.type is Kind.unique and self.summary.events > before.events:
             self.distinct.add(distinct_digest(aggregation, metadata))
 
     def join(self, other: Measured) -> None:

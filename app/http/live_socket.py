@@ -20,7 +20,8 @@ from app.http.raw_path import Receive, Send
 from app.http.turns import Turns
 from app.http.websocket_transport import CLOSE_SECONDS
 from app.live.conversation import Conversation
-from app.live.frames import Bodies, Subscribe
+from app.live.frames import Subscribe
+from app.live.shared import Shared
 from app.live.subscription import AlertPage, Subscription
 from app.live.watching import Feed
 from app.service import Service
@@ -59,7 +60,7 @@ class LiveSocket:
         self,
         service: Service,
         feed: Feed,
-        bodies: Bodies,
+        shared: Shared,
         alert_readers: asyncio.Semaphore,
         turns: Turns[LiveSocket],
         credential: Credential,
@@ -77,9 +78,8 @@ class LiveSocket:
         self._transport = transport
         self._send: Send | None = None
         self._waiting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._over = False
-        self.conversation = Conversation(bodies, self._has_news, self._loop.time())
+        self.conversation = Conversation(shared, self._has_news, self._loop.time())
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Talk until either side hangs up."""
@@ -220,24 +220,16 @@ class LiveSocket:
                 if not self._transport.send_now(taken):
                     self._wait_for(self._send_slowly({"type": "websocket.send", "text": taken}))
                     return
+                if conversation.idle:
+                    return
             elif taken is not None:
                 self._wait_for(self._read_alerts(taken))
                 return
             else:
-                self._rest()
+                if conversation.close_code is not None:
+                    self._wait_for(self._hang_up(conversation.close_code))
                 return
         self._turns.add(self)
-
-    def _rest(self) -> None:
-        """Nothing is to be said now: hang up if that was all, or come back when a value may be sent again."""
-        if self.conversation.close_code is not None:
-            self._wait_for(self._hang_up(self.conversation.close_code))
-        elif self._timer is None and (rests_until := self.conversation.rests_until) is not None:
-            self._timer = self._loop.call_at(rests_until, self._rested)
-
-    def _rested(self) -> None:
-        self._timer = None
-        self._has_news()
 
     def _wait_for(self, doing: Coroutine[None, None, None]) -> None:
         self._waiting = asyncio.create_task(self._wait(doing))
@@ -261,8 +253,6 @@ class LiveSocket:
         """Nothing is sent any more: whoever is still reading customers for this socket may stop."""
         self._over = True
         self._room.set()
-        if self._timer is not None:
-            self._timer.cancel()
         for customer_id in list(self._watched):
             self._unwatch(customer_id)
 

@@ -10,7 +10,7 @@ from app.http.live_socket import LOG, LOST, LiveSocket, Transport
 from app.http.raw_path import Receive, Send
 from app.http.turns import Turns
 from app.limits import LIVE_SOCKETS_MAX
-from app.live.frames import Bodies
+from app.live.shared import Shared
 from app.live.watching import Feed
 from app.service import Service
 
@@ -32,7 +32,7 @@ class OpenSockets:
         self._feed = feed
         self._sockets_max = sockets_max
         self._count = 0
-        self._bodies = Bodies()
+        self._shared = Shared()
         self._alert_readers = asyncio.Semaphore(ALERT_READERS)
         self._turns: Turns[LiveSocket] = Turns()
         self._by_digest: dict[bytes, set[LiveSocket]] = {}
@@ -49,7 +49,7 @@ class OpenSockets:
     async def serve(self, credential: Credential, receive: Receive, send: Send, transport: Transport) -> None:
         """Hold an accepted socket open until either side hangs up."""
         socket = LiveSocket(
-            self._service, self._feed, self._bodies, self._alert_readers, self._turns, credential, transport
+            self._service, self._feed, self._shared, self._alert_readers, self._turns, credential, transport
         )
         self._count += 1
         self._by_digest.setdefault(credential.digest, set()).add(socket)

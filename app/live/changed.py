@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from app.live.held import differs
 from app.live.standing import CycleStanding, Standing
+
+
+class Difference(NamedTuple):
+    """Whether a cycle is no longer there, and the indexes of those that are new or show other values."""
+
+    gone: bool
+    indexes: tuple[int, ...]
 
 
 def listed(standing: Standing, subscription_id: str | None) -> tuple[int, ...]:
@@ -13,19 +22,18 @@ def listed(standing: Standing, subscription_id: str | None) -> tuple[int, ...]:
     return tuple(index for index, cycle in enumerate(standing.cycles) if cycle.subscription_id == subscription_id)
 
 
-def gone(before: Standing, after: Standing, subscription_id: str | None) -> bool:
-    """Whether a cycle of the subscription, or of any, is no longer there."""
-    there = [_key(cycle) for cycle in after.cycles]
-    return any(_key(before.cycles[index]) not in there for index in listed(before, subscription_id))
-
-
-def changed_cycles(before: Standing, after: Standing, indexes: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of the ``indexes`` of ``after`` whose cycles are new or show other values.
+def difference(before: Standing, after: Standing, subscription_id: str | None) -> Difference:
+    """What makes ``after`` another state than ``before`` for who sees a subscription or, without one, all.
 
     Time alone may change a value, at a position that was shown before: then the values themselves are compared.
     """
-    known = {_key(cycle): (cycle, before.changed[index]) for index, cycle in enumerate(before.cycles)}
-    return tuple(index for index in indexes if _is_new(known.get(_key(after.cycles[index])), after, index))
+    known = {
+        _key(before.cycles[index]): (before.cycles[index], before.changed[index])
+        for index in listed(before, subscription_id)
+    }
+    shown = listed(after, subscription_id)
+    indexes = [index for index in shown if _is_new(known.pop(_key(after.cycles[index]), None), after, index)]
+    return Difference(gone=bool(known), indexes=tuple(indexes))
 
 
 def _is_new(known: tuple[CycleStanding, int] | None, after: Standing, index: int) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 
 from app.alerting.rows import AlertFiring
 from app.live import frames
+from app.live.shared import Shared
 from app.live.standing import Standing
 from app.live.subscription import AlertPage, Subscription
 
@@ -25,10 +25,6 @@ ERRORS_MAX = 16
 HEARTBEAT_SECONDS = 15.0
 """How long nothing is sent before a heartbeat is: half of what most proxies take for a dead connection."""
 
-PACE_SECONDS = 0.05
-"""The least time between two values of one customer: twenty a second look like motion. Under load the feed offers less
-often than that."""
-
 INCOMING_BURST_MAX = 250.0
 INCOMING_PER_SECOND = 10.0
 """Frames that a client may send at once, and after that each second: to subscribe to everything again, and more."""
@@ -37,15 +33,14 @@ INCOMING_PER_SECOND = 10.0
 class Conversation:
     """The state of one socket. It is the ``Watcher`` that the feed knows; ``wake`` is called when there is news."""
 
-    def __init__(self, bodies: frames.Bodies, wake: Callable[[], None], now: float) -> None:
-        self._bodies = bodies
+    def __init__(self, shared: Shared, wake: Callable[[], None], now: float) -> None:
+        self._shared = shared
         self._wake = wake
         self._subscriptions: dict[str, Subscription] = {}
         self._by_customer: dict[str, list[Subscription]] = {}
         self._of_tenant: list[Subscription] = []
         self._errors: deque[str] = deque()
         self._ready: dict[Subscription, None] = {}
-        self._resting: dict[Subscription, None] = {}
         self._highest = 0
         self._confirms = False
         self._allowed = INCOMING_BURST_MAX
@@ -162,7 +157,6 @@ class Conversation:
         if subscription.customer_id is not None and not same:
             self._by_customer.pop(subscription.customer_id, None)
         self._ready.pop(subscription, None)
-        self._resting.pop(subscription, None)
 
     def forget(self) -> None:
         """The socket is gone, and nobody is to be woken any more."""
@@ -180,7 +174,10 @@ class Conversation:
 
     def offer(self, standing: Standing) -> None:
         """The newest state of a customer; see ``Watcher``."""
-        for subscription in chain(self._by_customer.get(standing.customer_id, ()), self._of_tenant):
+        for subscription in self._by_customer.get(standing.customer_id, ()):
+            if subscription.offer(standing):
+                self._has_news(subscription)
+        for subscription in self._of_tenant:
             if subscription.offer(standing):
                 self._has_news(subscription)
 
@@ -197,7 +194,7 @@ class Conversation:
             subscription.resync()
 
     def _has_news(self, subscription: Subscription) -> None:
-        if subscription.has_work and subscription not in self._resting:
+        if subscription.has_work:
             self._ready[subscription] = None
         self._wake()
 
@@ -218,16 +215,11 @@ class Conversation:
         """
         if self._errors:
             return self._said(self._errors.popleft(), now)
-        while self._resting and (rested := next(iter(self._resting))).rests_until <= now:
-            del self._resting[rested]
-            self._ready[rested] = None
         while self._ready:
             subscription = next(iter(self._ready))
             del self._ready[subscription]
-            taken = self._take_from(subscription, now)
-            if subscription.rests_until > now:
-                self._resting[subscription] = None
-            elif subscription.has_work:
+            taken = self._take_from(subscription)
+            if subscription.has_work:
                 self._ready[subscription] = None
             if isinstance(taken, str):
                 return self._said(taken, now)
@@ -253,9 +245,9 @@ class Conversation:
         return text
 
     @property
-    def rests_until(self) -> float | None:
-        """When there may be something to take without any news, but for a heartbeat."""
-        return min((one.rests_until for one in self._resting if one.has_work), default=None)
+    def idle(self) -> bool:
+        """Whether nothing is left to take or to do but, it may be, a heartbeat that is due."""
+        return not (self._ready or self._errors or self._confirms or self.close_code)
 
     @property
     def waiting(self) -> int:
@@ -263,7 +255,7 @@ class Conversation:
         held = (len(one.pending) + len(one.firings) for one in self._subscriptions.values())
         return sum(held) + len(self._errors)
 
-    def _take_from(self, subscription: Subscription, now: float) -> str | AlertPage | None:
+    def _take_from(self, subscription: Subscription) -> str | AlertPage | None:
         # Alerts come before the values that are as new as they are: a client that carries on from the position of what
         # it has read then has read the alerts up to it, too.
         if subscription.firings:
@@ -272,13 +264,11 @@ class Conversation:
             return subscription.alerts_to_read()
         while subscription.pending:
             standing = subscription.pending.pop(next(iter(subscription.pending)))
-            step = subscription.step(standing)
+            step = subscription.step(standing, self._shared.difference)
             if step is None:
                 continue
             self._highest = max(self._highest, step.position)
-            if subscription.customer_id is not None:
-                subscription.rests_until = now + PACE_SECONDS
-            return self._bodies.frame(step.kind, subscription.name, standing, step.position, step.indexes)
+            return self._shared.frame(step.kind, subscription.name, standing, step.position, step.indexes)
         return None
 
 

@@ -40,6 +40,9 @@ READERS = 3
 READ_IN_A_TURN = 60
 """Customers read anew before the log is looked at again, so that many of them cannot hold up those who are counted."""
 
+PACE_SECONDS = 0.05
+"""The least time between two offers of a customer: twenty a second look like motion."""
+
 PACE_SECONDS_EACH = 0.00014
 """What each watcher adds to the time between two offers of a customer: 5,000 are offered something every 0.7 s, which
 leaves a good part of a core to those who send events."""
@@ -74,8 +77,12 @@ class _Listening(Protocol):
 class LogFeed:
     """The feed of one process; see ``app.live.watching.Feed``."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, *, pace_seconds: float = PACE_SECONDS, pace_seconds_each: float = PACE_SECONDS_EACH
+    ) -> None:
         self._service = service
+        self._pace_seconds = pace_seconds
+        self._pace_seconds_each = pace_seconds_each
         self._tenants: dict[str, Followed] = {}
         self._rung: set[str] = set()
         self._ring = asyncio.Event()
@@ -98,7 +105,7 @@ class LogFeed:
         if held is None or held.stale:
             held = await self._read(tenant, customer_id)
         if held.restate(tenant.position):
-            tenant.offer(held)
+            self._offer(tenant, held)
         return held.standing
 
     async def watch_tenant(self, tenant_id: str, watcher: Watcher) -> None:
@@ -273,19 +280,25 @@ class LogFeed:
         loop = asyncio.get_running_loop()
         since = now = loop.time()
         for customer_id in order:
+            if tenant.rests_until.get(customer_id, 0.0) > now:
+                continue
             held = tenant.held.get(customer_id)
             if held is None or held.stale:
                 anew.append(customer_id)
-            elif tenant.rests_until.get(customer_id, 0.0) <= now:
-                del tenant.dirty[customer_id]
-                if held.restate(tenant.position):
-                    tenant.rests_until[customer_id] = now + self._watches * PACE_SECONDS_EACH
-                    tenant.offer(held)
-                if loop.time() - since > BREATHE_SECONDS:
-                    await asyncio.sleep(0)
-                    since = loop.time()
+                continue
+            del tenant.dirty[customer_id]
+            if held.restate(tenant.position):
+                self._offer(tenant, held)
+            if loop.time() - since > BREATHE_SECONDS:
+                await asyncio.sleep(0)
+                since = loop.time()
         await self._read_some(tenant, anew[:READ_IN_A_TURN])
         self._come_back_for(tenant)
+
+    def _offer(self, tenant: Followed, held: HeldCustomer) -> None:
+        pace = max(self._pace_seconds, self._watches * self._pace_seconds_each)
+        tenant.rests_until[held.customer_id] = asyncio.get_running_loop().time() + pace
+        tenant.offer(held)
 
     def _come_back_for(self, tenant: Followed) -> None:
         """Look again as soon as the first of those who are still dirty may be offered."""
@@ -340,5 +353,5 @@ class LogFeed:
             tenant.dirty[customer_id] = None
             self._ring.set()
         if held.restate(tenant.position) or different:
-            tenant.offer(held)
+            self._offer(tenant, held)
         return held

@@ -83,8 +83,12 @@ class Followed:
     def offer(self, held: HeldCustomer) -> None:
         """Offer a customer to whoever watches it."""
         standing = held.standing
-        for watcher in self.by_customer.get(held.customer_id, set()) | self.watchers:
+        by_name = self.by_customer.get(held.customer_id, ())
+        for watcher in by_name:
             watcher.offer(standing)
+        for watcher in self.watchers:
+            if watcher not in by_name:
+                watcher.offer(standing)
 
     def note_offered(self) -> None:
         """Nothing is owed up to here, but to those who wait for their turn: to them since they were reckoned last."""

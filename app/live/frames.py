@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from app.alerting.rows import AlertFiring
-from app.live.standing import CycleStanding, Standing
+from app.live.standing import CycleStanding
 from domain.event import CUSTOMER_ID_MAX_CHARS
 from projections.log_reader import END
 
@@ -17,9 +17,6 @@ FRAME_MAX_BYTES = 4 * 1_024
 
 NAME_MAX_CHARS = 64
 """Characters of the id that a client gives to what it subscribes to. It stands in every frame of it."""
-
-BODIES_MAX = 256
-"""Encoded values that are kept for the next socket that shows the same; some kilobytes each."""
 
 Name: TypeAlias = Annotated[
     str, msgspec.Meta(min_length=1, max_length=NAME_MAX_CHARS, description="The client's own; all frames of it have it")
@@ -170,43 +167,3 @@ def error(code: str, message: str, name: str | None = None) -> str:
 def alert(name: str, firing: AlertFiring) -> str:
     """The text of an alert."""
     return msgspec.json.encode(Alert(name, firing)).decode()
-
-
-class Bodies:
-    """What snapshots and updates say after their id, encoded once for all sockets that show the same."""
-
-    def __init__(self, bodies_max: int = BODIES_MAX) -> None:
-        self._bodies_max = bodies_max
-        # By the identity of the standing, which is held so that no other can take its place: comparing the values
-        # themselves would cost as much as encoding them, and ids alone could meet those of another tenant.
-        self._kept: dict[tuple[int, int, tuple[int, ...]], tuple[Standing, str]] = {}
-        self._last: tuple[object, ...] = ()
-        self._last_text = ""
-
-    def __len__(self) -> int:
-        """How many are kept."""
-        return len(self._kept)
-
-    def frame(
-        self,
-        kind: Literal["snapshot", "update"],
-        name: str,
-        standing: Standing,
-        position: int,
-        indexes: tuple[int, ...],
-    ) -> str:
-        """The text of a frame of the cycles at ``indexes``, as of ``position``."""
-        # Who shows the same under the same id gets the very same text, so that it is made into bytes once, too.
-        asked = (standing, position, indexes, kind, name)
-        if self._last and self._last[0] is standing and self._last[1:] == asked[1:]:
-            return self._last_text
-        key = (id(standing), position, indexes)
-        kept = self._kept.get(key)
-        if kept is None:
-            values = Values(position, standing.customer_id, [standing.cycles[index] for index in indexes])
-            kept = self._kept[key] = (standing, msgspec.json.encode(values).decode()[1:])
-            if len(self._kept) > self._bodies_max:
-                del self._kept[next(iter(self._kept))]
-        self._last = asked
-        self._last_text = f'{{"type":"{kind}","id":{msgspec.json.encode(name).decode()},{kept[1]}'
-        return self._last_text

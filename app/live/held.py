@@ -19,11 +19,11 @@ from app.opening import open_cycles
 from app.reading_log import reading
 from app.reckoning import Reckoning, line_credits, reckon, wallet_balance
 from app.service import Caller, Service
-from domain import instant, number
+from domain import number
 from domain.aggregation import Aggregation
 from domain.customer import Customer
 from domain.event import read_metadata
-from domain.invoice import Document, compose
+from domain.invoice import Document, Subject, compose
 from domain.plan import OpenedCycle
 from domain.rating import ZERO, CycleFacts, MeterUsage, rate
 from domain.settlement import settle
@@ -41,6 +41,7 @@ each change."""
 
 class _HeldCycle(msgspec.Struct):
     reckoning: Reckoning
+    subject: Subject
     cycle: OpenedCycle
     wallet_balance: int
     standing: CycleStanding
@@ -137,13 +138,13 @@ class HeldCustomer:
         credits = line_credits(accounts, reckoning.subscription.object_id, held.cycle.start)
         facts = self._recounted(reckoning.facts, credits)
         document = compose(
-            reckoning.subject(),
+            held.subject,
             rate(facts),
             wallet_balance=held.wallet_balance,
             position=self.position,
             issue=None,
         )
-        return cycle_standing(held.cycle, document, facts)
+        return cycle_standing(document, facts)
 
     def _recounted(self, facts: CycleFacts, credits: Mapping[MeterKey, LineCredits]) -> CycleFacts:
         span = (facts.start, facts.end)
@@ -199,6 +200,8 @@ class HeldCustomer:
 
 
 def _at(standing: CycleStanding, position: int) -> CycleStanding:
+    if standing.estimate.position == position:
+        return standing
     estimate = msgspec.structs.replace(standing.estimate, position=position)
     return msgspec.structs.replace(standing, estimate=estimate)
 
@@ -207,18 +210,18 @@ def differs(one: CycleStanding, other: CycleStanding) -> bool:
     """Whether two standings of a cycle differ in more than their position."""
     if one.meters != other.meters or one.cycle_end != other.cycle_end:
         return True
-    return msgspec.structs.replace(one.estimate, position=0) != msgspec.structs.replace(other.estimate, position=0)
+    return msgspec.structs.replace(one.estimate, position=other.estimate.position) != other.estimate
 
 
-def cycle_standing(cycle: OpenedCycle, document: Document, facts: CycleFacts) -> CycleStanding:
+def cycle_standing(document: Document, facts: CycleFacts) -> CycleStanding:
     """A cycle as it is shown: each meter's quantity once, and the estimate."""
     quantities = {
         usage.price.meter_id: number.plain(usage.consumed) for product in facts.products for usage in product.usage
     }
     return CycleStanding(
         subscription_id=document.subscription_id,
-        cycle_start=instant.text(cycle.start),
-        cycle_end=instant.text(cycle.end),
+        cycle_start=document.cycle_start,
+        cycle_end=document.cycle_end,
         meters=tuple(MeterQuantity(meter_id, quantity) for meter_id, quantity in quantities.items()),
         estimate=document,
     )
@@ -251,8 +254,8 @@ async def _held_cycle(aggregates: Aggregates, subscription: Subscription, cycle:
     reckoning = await reckon(aggregates, subscription, cycle)
     balance = await wallet_balance(aggregates, subscription.customer_id, subscription.currency)
     document = await reckoning.document(aggregates)
-    standing = cycle_standing(cycle, document, reckoning.facts)
-    return _HeldCycle(reckoning, cycle, balance, standing, aggregates.position)
+    standing = cycle_standing(document, reckoning.facts)
+    return _HeldCycle(reckoning, reckoning.subject(), cycle, balance, standing, aggregates.position)
 
 
 async def _next_opening(aggregates: Aggregates, subscriptions: Sequence[Subscription]) -> datetime | None:

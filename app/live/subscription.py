@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 from app.alerting.rows import AlertFiring
-from app.live.changed import changed_cycles, gone, listed
+from app.live.changed import Difference, listed
 from app.live.frames import Subscribe
 from app.live.standing import Standing
 from projections.log_reader import END
 
 ALERTS_PAGE = 50
 """Alerts read at once: some ten kilobytes."""
+
+
+Compare: TypeAlias = Callable[[Standing, Standing, str | None], Difference]
+"""How two states are compared; see ``app.live.changed.difference``."""
 
 
 class Step(NamedTuple):
@@ -66,7 +70,6 @@ class Subscription:
         "opened",
         "pending",
         "reads_alerts",
-        "rests_until",
         "subscription_id",
     )
 
@@ -77,7 +80,6 @@ class Subscription:
         self.after = frame.after
         self.floor = 0 if customer_id is None else frame.after or 0
         self.opened = False
-        self.rests_until = 0.0
         self.pending: dict[str, Standing] = {}
         self.firings: deque[AlertFiring] = deque()
         self.reads_alerts = False
@@ -141,21 +143,23 @@ class Subscription:
         for shown in self._shown.values():
             shown.whole = True
 
-    def step(self, standing: Standing) -> Step | None:
+    def step(self, standing: Standing, difference: Compare) -> Step | None:
         """How the client comes to ``standing``, which counts as sent then; ``None`` when it shows nothing new."""
         shown = self._shown.get(standing.customer_id)
-        everything = listed(standing, self.subscription_id)
         if shown is None:
-            step = self._first(standing, everything)
-        elif shown.whole or gone(shown.standing, standing, self.subscription_id):
-            step = Step("snapshot", max(standing.position, self.floor, shown.position), everything)
+            step = self._first(standing, listed(standing, self.subscription_id))
+            self._shown[standing.customer_id] = _Shown(standing, step.position)
+            return step
+        changed = difference(shown.standing, standing, self.subscription_id)
+        if not (shown.whole or changed.gone or changed.indexes):
+            shown.standing = standing
+            return None
+        position = max(standing.position, self.floor, shown.position)
+        if shown.whole or changed.gone:
+            step = Step("snapshot", position, listed(standing, self.subscription_id))
         else:
-            indexes = changed_cycles(shown.standing, standing, everything)
-            if not indexes:
-                shown.standing = standing
-                return None
-            step = Step("update", max(standing.position, self.floor, shown.position), indexes)
-        self._shown[standing.customer_id] = _Shown(standing, step.position)
+            step = Step("update", position, changed.indexes)
+        shown.standing, shown.position, shown.whole = standing, position, False
         return step
 
     def _first(self, standing: Standing, everything: tuple[int, ...]) -> Step:

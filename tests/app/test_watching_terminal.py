@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from websockets.asyncio.server import ServerConnection, serve
 
-from app.live.frames import Bodies
+from app.live.shared import Shared
 from app.settings import SettingError
 from app.watching_terminal import ALERTS_SHOWN, Watched, WatchEnded, socket_url, watch
 from domain.invoice import Document
@@ -44,7 +44,7 @@ def shown(watched: Watched) -> str:
 
 def values(kind: Any, position: int, *quantities: int) -> dict[str, Any]:
     cycles = [cycle(quantity, month=month) for month, quantity in enumerate(quantities, 1)]
-    return json.loads(Bodies().frame(kind, "watch", standing(position, *cycles), position, tuple(range(len(cycles)))))
+    return json.loads(Shared().frame(kind, "watch", standing(position, *cycles), position, tuple(range(len(cycles)))))
 
 
 @pytest.mark.parametrize(

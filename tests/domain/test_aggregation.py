@@ -21,6 +21,7 @@ from domain.aggregation import (
     Kind,
     Last,
     Summary,
+    added,
     combine,
     distinct_key,
     quantity,
@@ -124,6 +125,15 @@ def test_any_split_gives_the_same_summary(kind: Kind, events: list[Event], choos
         b = parts.pop(choose.randrange(len(parts)))
         parts.append(combine(a, b))
     assert (parts[0] if parts else EMPTY) == whole
+
+
+@given(st.sampled_from(Kind), EVENTS)
+def test_adding_an_event_is_combining_with_its_summary(kind: Kind, events: list[Event]) -> None:
+    one_step = two_steps = EMPTY
+    for event in events:
+        one_step = added(one_step, of(kind), *event)
+        two_steps = combine(two_steps, summary_of(of(kind), *event))
+        assert one_step == two_steps
 
 
 @given(st.sampled_from(Kind), EVENTS)

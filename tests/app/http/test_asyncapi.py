@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 from app.alerting.rows import AlertFiring
 from app.http.asyncapi import CLIENT, DESCRIPTION, SERVER
 from app.live import frames
-from app.live.frames import Bodies
+from app.live.shared import Shared
 from tests.app.http.live_server import live_server
 from tests.app.live.standings import cycle, standing
 
@@ -90,8 +90,8 @@ FIRING = AlertFiring(
 
 async def test_what_is_encoded_fits(document: dict[str, Any]) -> None:
     shown = standing(5, cycle(3))
-    check(document, "Snapshot", json.loads(Bodies().frame("snapshot", "a", shown, 5, (0,))))
-    check(document, "Update", json.loads(Bodies().frame("update", "a", shown, 5, ())))
+    check(document, "Snapshot", json.loads(Shared().frame("snapshot", "a", shown, 5, (0,))))
+    check(document, "Update", json.loads(Shared().frame("update", "a", shown, 5, ())))
     check(document, "Heartbeat", json.loads(frames.heartbeat(5)))
     check(document, "Error", json.loads(frames.error("CODE", "why")))
     check(document, "Error", json.loads(frames.error("CODE", "why", "a")))

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from app.live import conversation as rules
 from app.live.conversation import Conversation
-from app.live.frames import Bodies, Subscribe
+from app.live.frames import Subscribe
+from app.live.shared import Shared
 from app.live.standing import Standing
 from app.live.subscription import Subscription
 
@@ -28,7 +28,7 @@ class Talk:
         self.now = 0.0
         self.woken = 0
         self.position = 0
-        self.conversation = Conversation(Bodies(), self.wake, self.now)
+        self.conversation = Conversation(Shared(), self.wake, self.now)
 
     def wake(self) -> None:
         self.woken += 1
@@ -54,10 +54,6 @@ class Talk:
         """The next frame, read, or the page of alerts that is asked for."""
         taken = self.conversation.take(self.now, self.position)
         return json.loads(taken) if isinstance(taken, str) else taken
-
-    def take_later(self) -> Any:
-        self.now += rules.PACE_SECONDS
-        return self.take()
 
 
 def quantities(frame: dict[str, Any]) -> list[str]:

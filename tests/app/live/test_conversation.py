@@ -20,7 +20,7 @@ def test_first_a_snapshot_then_only_what_changed(talk: Talk) -> None:
     talk.subscribe("a", standing(5, first, other))
     frame = talk.take()
     assert (frame["type"], frame["id"], frame["position"], quantities(frame)) == ("snapshot", "a", 5, ["1", "10"])
-    assert talk.take_later() is None
+    assert talk.take() is None
     talk.conversation.offer(standing(8, first, cycle(11, month=2), changed=(5, 8)))
     frame = talk.take()
     assert (frame["type"], frame["position"], quantities(frame)) == ("update", 8, ["11"])
@@ -42,9 +42,9 @@ def test_of_many_offers_only_the_newest_is_taken(talk: Talk) -> None:
     for position in range(3, 1_000):
         talk.conversation.offer(standing(position, cycle(position), kept, changed=(position, 2)))
         assert talk.conversation.waiting == 1
-    frame = talk.take_later()
+    frame = talk.take()
     assert (frame["position"], quantities(frame)) == (999, ["999", "50"])
-    assert talk.take_later() is None
+    assert talk.take() is None
 
 
 def test_an_older_state_or_the_same_once_more_says_nothing(talk: Talk) -> None:
@@ -53,7 +53,7 @@ def test_an_older_state_or_the_same_once_more_says_nothing(talk: Talk) -> None:
     talk.take()
     talk.conversation.offer(shown)
     talk.conversation.offer(standing(4, cycle(4)))
-    assert talk.take_later() is None
+    assert talk.take() is None
     newer = standing(7, cycle(7))
     talk.conversation.offer(newer)
     talk.conversation.offer(standing(6, cycle(6)))
@@ -64,17 +64,17 @@ def test_a_state_read_anew_without_another_value_says_nothing(talk: Talk) -> Non
     talk.subscribe("a", standing(5, cycle(5)))
     talk.take()
     talk.conversation.offer(standing(9, cycle(5), changed=(5,)))
-    assert talk.take_later() is None
+    assert talk.take() is None
 
 
 def test_a_value_that_time_alone_changed_is_sent_though_the_position_is_the_same(talk: Talk) -> None:
     talk.subscribe("a", standing(5, cycle(5)))
     talk.take()
     talk.conversation.offer(standing(5, cycle(6)))
-    frame = talk.take_later()
+    frame = talk.take()
     assert (frame["type"], frame["position"], quantities(frame)) == ("update", 5, ["6"])
     talk.conversation.offer(standing(5, cycle(6), cycle(0, month=2)))
-    assert quantities(talk.take_later()) == ["0"]
+    assert quantities(talk.take()) == ["0"]
 
 
 def test_a_cycle_that_is_gone_makes_a_snapshot(talk: Talk) -> None:
@@ -82,7 +82,7 @@ def test_a_cycle_that_is_gone_makes_a_snapshot(talk: Talk) -> None:
     talk.subscribe("a", standing(5, cycle(1), kept))
     talk.take()
     talk.conversation.offer(standing(7, kept, changed=(5,), left=7))
-    frame = talk.take_later()
+    frame = talk.take()
     assert (frame["type"], frame["position"], quantities(frame)) == ("snapshot", 7, ["10"])
 
 
@@ -91,9 +91,9 @@ def test_one_subscription_is_shown_alone(talk: Talk) -> None:
     talk.subscribe("a", standing(5, mine, other), subscription_id="sub_1")
     assert quantities(talk.take()) == ["1"]
     talk.conversation.offer(standing(6, mine, cycle(3, subscription_id="sub_2"), changed=(5, 6)))
-    assert talk.take_later() is None
+    assert talk.take() is None
     talk.conversation.offer(standing(7, mine, changed=(5,), left=7))
-    assert talk.take_later() is None
+    assert talk.take() is None
     talk.conversation.offer(standing(8, cycle(4), left=7))
     assert (talk.take()["type"]) == "update"
 
@@ -124,7 +124,7 @@ def test_a_snapshot_is_called_by_the_position_up_to_which_it_holds(talk: Talk) -
     talk.subscribe("a", standing(80, cycle(1)), position=130)
     assert talk.take()["position"] == 130
     talk.conversation.offer(standing(131, cycle(2)))
-    assert talk.take_later()["position"] == 131
+    assert talk.take()["position"] == 131
 
 
 def test_subscriptions_take_turns(talk: Talk) -> None:
@@ -178,21 +178,6 @@ def test_one_offer_serves_every_subscription_that_shows_it(talk: Talk) -> None:
     assert talk.take() is None
 
 
-def test_values_of_a_customer_keep_a_pace(talk: Talk) -> None:
-    talk.subscribe("a", standing(1, cycle(1)))
-    talk.take()
-    assert talk.conversation.rests_until is None
-    talk.conversation.offer(standing(2, cycle(2)))
-    assert talk.take() is None
-    assert talk.conversation.rests_until == rules.PACE_SECONDS
-    talk.conversation.offer(standing(3, cycle(3)))
-    assert talk.take() is None
-    assert quantities(talk.take_later()) == ["3"]
-    talk.now += 10
-    talk.conversation.offer(standing(4, cycle(4)))
-    assert quantities(talk.take()) == ["4"]
-
-
 def test_a_heartbeat_comes_when_nothing_else_does(talk: Talk) -> None:
     talk.subscribe("a", standing(1, cycle(1)))
     talk.take()
@@ -229,9 +214,9 @@ def test_after_the_database_was_lost_the_next_state_is_whole_and_not_older(talk:
     talk.take()
     talk.conversation.resync()
     talk.conversation.offer(standing(4, cycle(0), same))
-    assert talk.take_later() is None
+    assert talk.take() is None
     talk.conversation.offer(standing(6, cycle(2), same, changed=(6, 5)))
-    frame = talk.take_later()
+    frame = talk.take()
     assert (frame["type"], frame["position"], quantities(frame)) == ("snapshot", 6, ["2", "10"])
 
 
@@ -242,7 +227,7 @@ def test_after_unsubscribe_nothing_more_is_said(talk: Talk) -> None:
     assert talk.conversation.still_needs("ada")
     talk.conversation.offer(standing(2, cycle(2)))
     assert talk.take()["id"] == "b"
-    assert talk.take_later() is None
+    assert talk.take() is None
     talk.say(type="unsubscribe", id="b")
     assert not talk.conversation.still_needs("ada")
     assert not talk.conversation.still_needs(None)

@@ -19,7 +19,7 @@ def test_alerts_are_read_by_page_and_sent_before_newer_values(talk: Talk) -> Non
     talk.take()
     talk.conversation.alerts_until(70)
     talk.conversation.offer(standing(70, cycle(2)))
-    page = talk.take_later()
+    page = talk.take()
     assert (page.customer_id, page.after, page.until, page.limit) == ("ada", 10, 70, ALERTS_PAGE)
     # While they are read nothing of this subscription is sent, and nothing is asked for twice.
     assert talk.take() is None
@@ -34,14 +34,14 @@ def test_alerts_are_read_by_page_and_sent_before_newer_values(talk: Talk) -> Non
     assert talk.take()["firing"]["position"] == 80
     assert talk.take()["type"] == "update"
     talk.conversation.alerts_until(80)
-    assert talk.take_later() is None
+    assert talk.take() is None
 
 
 def test_alerts_of_another_subscription_are_left_out(talk: Talk) -> None:
     talk.subscribe("a", standing(1, cycle(1)), subscription_id="sub_1", position=1)
     talk.take()
     talk.conversation.alerts_until(5)
-    talk.conversation.alerts(talk.take_later(), [Fired(3, "sub_2"), Fired(4)])
+    talk.conversation.alerts(talk.take(), [Fired(3, "sub_2"), Fired(4)])
     assert talk.take()["firing"]["position"] == 4
     assert talk.take() is None
 
@@ -54,7 +54,7 @@ def test_a_new_subscription_is_not_told_old_alerts(talk: Talk) -> None:
     talk.conversation.opened(begun, 20)
     assert talk.take()["type"] == "snapshot"
     talk.conversation.alerts_until(20)
-    assert talk.take_later() is None
+    assert talk.take() is None
 
 
 def test_whoever_comes_back_is_told_the_alerts_since(talk: Talk) -> None:
@@ -76,10 +76,10 @@ def test_alerts_that_arrive_for_a_subscription_that_has_ended_are_dropped(talk: 
     talk.subscribe("a", standing(1, cycle(1)), position=1)
     talk.take()
     talk.conversation.alerts_until(5)
-    page = talk.take_later()
+    page = talk.take()
     assert isinstance(page, AlertPage)
     talk.say(type="unsubscribe", id="a")
     talk.subscribe("a", standing(6, cycle(1)), position=6)
     talk.conversation.alerts(page, [Fired(5)])
     assert talk.take()["type"] == "snapshot"
-    assert talk.take_later() is None
+    assert talk.take() is None

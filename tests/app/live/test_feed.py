@@ -57,10 +57,9 @@ async def shop(service: Service, caller: Caller) -> Shop:
 
 
 @pytest.fixture
-def feed(service: Service, monkeypatch: pytest.MonkeyPatch) -> LogFeed:
+def feed(service: Service) -> LogFeed:
     # Tests look at once; that customers rest between two offers has a test of its own.
-    monkeypatch.setattr(feed_module, "PACE_SECONDS_EACH", 0.0)
-    return LogFeed(service)
+    return LogFeed(service, pace_seconds=0)
 
 
 async def look(shop: Shop, feed: LogFeed) -> None:
@@ -278,10 +277,10 @@ async def test_who_watches_the_tenant_is_offered_everybody(shop: Shop, feed: Log
 
 
 async def test_a_customer_rests_between_two_offers_and_nothing_is_lost(
-    shop: Shop, running: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, running: LogFeed, clock: MovingClock
 ) -> None:
     watcher = await watching(shop, running)
-    monkeypatch.setattr(feed_module, "PACE_SECONDS_EACH", 0.3)
+    running._pace_seconds_each = 0.3
     for _ in range(20):
         await shop.use(clock.now)
         await project_all(shop.service)

@@ -75,7 +75,7 @@ async def test_what_is_shown_is_the_estimate_whatever_happened(
     story: list[tuple[str, int, int]],
 ) -> None:
     history = await a_history(shared_pool, terms, included, days)
-    feed, watcher = LogFeed(history.shop.service), Noting()
+    feed, watcher = LogFeed(history.shop.service, pace_seconds=0), Noting()
     watcher.offer(await feed.watch_customer(history.shop.tenant_id, "ada", watcher))
     for step in story:
         await history.do(*step)

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.live import frames
-from app.live.frames import Bodies, FrameRefused, Subscribe, Unsubscribe, read
+from app.live.frames import FrameRefused, Subscribe, Unsubscribe, read
 from projections.log_reader import END
-from tests.app.live.standings import cycle, standing
 
 
 def refused(text: str) -> FrameRefused:
@@ -110,35 +109,3 @@ def test_what_goes_out_is_json() -> None:
     assert json.loads(frames.error("A", "b")) == {"type": "error", "code": "A", "message": "b"}
     assert json.loads(frames.error("A", "b", "c")) == {"type": "error", "id": "c", "code": "A", "message": "b"}
     assert json.loads(frames.alert("a", {"position": 3})) == {"type": "alert", "id": "a", "firing": {"position": 3}}
-
-
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
-
-
-@given(NAMES, NAMES)
-def test_values_are_encoded_once_and_each_socket_has_its_own_id(one: str, other: str) -> None:
-    bodies, shown = Bodies(), standing(9, cycle(5), cycle(7, month=2))
-    first, second = (bodies.frame("update", name, shown, 9, (1,)) for name in (one, other))
-    assert len(bodies) == 1
-    for name, text in ((one, first), (other, second)):
-        frame = json.loads(text)
-        assert list(frame) == ["type", "id", "position", "customer_id", "subscriptions"]
-        assert (frame["type"], frame["id"], frame["position"], frame["customer_id"]) == ("update", name, 9, "ada")
-        (only,) = frame["subscriptions"]
-        assert only["cycle_start"].startswith("2026-02-01")
-        assert only["meters"] == [{"meter_id": "mtr_1", "quantity": "7"}]
-        assert only["estimate"]["total_amount"] == 7
-
-
-def test_an_equal_state_of_another_tenant_is_not_mistaken_for_this_one() -> None:
-    bodies = Bodies()
-    mine, theirs = standing(9, cycle(5)), standing(9, cycle(6))
-    assert '"quantity":"5"' in bodies.frame("snapshot", "a", mine, 9, (0,))
-    assert '"quantity":"6"' in bodies.frame("snapshot", "a", theirs, 9, (0,))
-
-
-def test_only_so_many_bodies_are_kept() -> None:
-    bodies = Bodies(bodies_max=3)
-    for position in range(20):
-        bodies.frame("snapshot", "a", standing(position, cycle(position)), position, (0,))
-    assert len(bodies) == 3
