@@ -1,14 +1,15 @@
 """One socket of the live channel: what comes in is heard, what there is to say is sent; between is the conversation.
 
-A socket has no task that writes. When there is news it takes its turn in the ``Turns`` of the process and sends what
-can be sent at once; only for a peer that does not keep up, and to read alerts, a task waits in its place.
+A socket has no task that writes. Whoever brings it news has it send what can be sent at once; only for a peer that does
+not keep up, and to read alerts, a task waits in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
@@ -17,7 +18,6 @@ from app.alerting.rows import alerts_after
 from app.credentials import Credential
 from app.http.problems import UNAVAILABLE
 from app.http.raw_path import Receive, Send
-from app.http.turns import Turns
 from app.http.websocket_transport import CLOSE_SECONDS
 from app.live.conversation import Conversation
 from app.live.frames import Subscribe
@@ -62,7 +62,6 @@ class LiveSocket:
         feed: Feed,
         shared: Shared,
         alert_readers: asyncio.Semaphore,
-        turns: Turns[LiveSocket],
         credential: Credential,
         transport: Transport,
     ) -> None:
@@ -71,15 +70,15 @@ class LiveSocket:
         self._service = service
         self._feed = feed
         self._alert_readers = alert_readers
-        self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
         self._watched: set[str | None] = set()
         self._transport = transport
         self._send: Send | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._goes_on = False
         self._over = False
-        self.conversation = Conversation(shared, self._has_news, self._loop.time())
+        self.conversation = Conversation(shared, self.speak, self._loop.time())
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Talk until either side hangs up."""
@@ -98,7 +97,7 @@ class LiveSocket:
     def beat(self, now: float) -> None:
         """Look whether a heartbeat is due."""
         if self.conversation.wants_heartbeat(now):
-            self._has_news()
+            self.speak()
 
     def end(self) -> None:
         """Say that the credential has ended, and hang up, also on a peer that does not read."""
@@ -196,19 +195,17 @@ class LiveSocket:
 
     # To the client
 
-    def _has_news(self) -> None:
-        if self._waiting is None:
-            self._turns.add(self)
-
     def speak(self) -> None:
         """Send what can be sent at once, at most ``TURN_FRAMES``; whatever has to be waited for becomes a task."""
-        if self._over or self._waiting is not None:
+        if self._over or self._waiting is not None or self._goes_on:
             return
         try:
             self._say_some()
         except Exception:
             LOG.exception("a socket of the live channel failed")
-            self._cut_off()
+            # Cut off not from here: whoever brought the news may be going through those who watch.
+            self._over = True
+            self._loop.call_soon(self._cut_off)
 
     def _say_some(self) -> None:
         conversation, now = self.conversation, self._loop.time()
@@ -218,32 +215,37 @@ class LiveSocket:
             if isinstance(taken, str):
                 self._room.set()
                 if not self._transport.send_now(taken):
-                    self._wait_for(self._send_slowly({"type": "websocket.send", "text": taken}))
+                    self._wait_for(partial(self._send_slowly, {"type": "websocket.send", "text": taken}))
                     return
                 if conversation.idle:
                     return
             elif taken is not None:
-                self._wait_for(self._read_alerts(taken))
+                self._wait_for(partial(self._read_alerts, taken))
                 return
             else:
                 if conversation.close_code is not None:
-                    self._wait_for(self._hang_up(conversation.close_code))
+                    self._wait_for(partial(self._hang_up, conversation.close_code))
                 return
-        self._turns.add(self)
+        self._goes_on = True
+        self._loop.call_soon(self._go_on)
 
-    def _wait_for(self, doing: Coroutine[None, None, None]) -> None:
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self.speak()
+
+    def _wait_for(self, doing: Callable[[], Awaitable[None]]) -> None:
         self._waiting = asyncio.create_task(self._wait(doing))
 
-    async def _wait(self, doing: Coroutine[None, None, None]) -> None:
+    async def _wait(self, doing: Callable[[], Awaitable[None]]) -> None:
         try:
-            await doing
+            await doing()
         except OSError:
             self._finish()  # The peer has hung up; so the reader is told, too.
         except Exception:
             LOG.exception("a socket of the live channel failed")
             self._cut_off()
         self._waiting = None
-        self._has_news()
+        self.speak()
 
     def _cut_off(self) -> None:
         self._finish()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from app.credentials import Credential, living
 from app.http.live_socket import LOG, LOST, LiveSocket, Transport
 from app.http.raw_path import Receive, Send
-from app.http.turns import Turns
 from app.limits import LIVE_SOCKETS_MAX
 from app.live.shared import Shared
 from app.live.watching import Feed
@@ -34,7 +33,6 @@ class OpenSockets:
         self._count = 0
         self._shared = Shared()
         self._alert_readers = asyncio.Semaphore(ALERT_READERS)
-        self._turns: Turns[LiveSocket] = Turns()
         self._by_digest: dict[bytes, set[LiveSocket]] = {}
 
     def __len__(self) -> int:
@@ -48,9 +46,7 @@ class OpenSockets:
 
     async def serve(self, credential: Credential, receive: Receive, send: Send, transport: Transport) -> None:
         """Hold an accepted socket open until either side hangs up."""
-        socket = LiveSocket(
-            self._service, self._feed, self._shared, self._alert_readers, self._turns, credential, transport
-        )
+        socket = LiveSocket(self._service, self._feed, self._shared, self._alert_readers, credential, transport)
         self._count += 1
         self._by_digest.setdefault(credential.digest, set()).add(socket)
         try:

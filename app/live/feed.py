@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any, Protocol, cast
+from zlib import crc32
 
 import asyncpg
 
@@ -43,9 +44,18 @@ READ_IN_A_TURN = 60
 PACE_SECONDS = 0.05
 """The least time between two offers of a customer: twenty a second look like motion."""
 
-PACE_SECONDS_EACH = 0.00014
-"""What each watcher adds to the time between two offers of a customer: 5,000 are offered something every 0.7 s, which
+PACE_SECONDS_EACH = 0.00016
+"""What each watcher adds to the time between two offers of a customer: 5,000 are offered something every 0.8 s, which
 leaves a good part of a core to those who send events."""
+
+SHORTEST_REST = 0.2
+"""The part of that time which lies between two offers at the least."""
+
+GATHER_SECONDS = 0.02
+"""How far apart turns are that nothing but the end of somebody's rest asks for, so that one turn serves many."""
+
+TURN_SECONDS = 0.05
+"""How long customers are reckoned before the log is looked at again: those who come later are shown what is new."""
 
 BREATHE_SECONDS = 0.005
 """How long estimates are reckoned before others in this process get their turn."""
@@ -90,6 +100,7 @@ class LogFeed:
         self._watches = 0
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
+        self._sweeps_at = 0.0
         self._lost = False
 
     async def watch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> Standing:
@@ -212,15 +223,19 @@ class LogFeed:
                 watcher.resync()
 
     async def turn(self) -> None:
-        """Move on the tenants that were rung for; when none was, sweep: all of them."""
-        swept = not self._ring.is_set()
+        """Move on the tenants that were rung for, and offer whose rest is over. Now and then sweep: all of them."""
+        loop = asyncio.get_running_loop()
+        swept = not self._ring.is_set() or loop.time() >= self._sweeps_at
         self._ring.clear()
         rung, self._rung = self._rung, set()
-        for tenant in list(self._tenants.values()):
-            if swept:
+        if swept:
+            self._sweeps_at = loop.time() + SWEEP_SECONDS
+            for tenant in list(self._tenants.values()):
                 await self._sweep(tenant)
-        due = [one for one in self._tenants.values() if swept or one.tenant_id in rung or one.dirty]
-        for outcome in await asyncio.gather(*(self._advance(tenant) for tenant in due), return_exceptions=True):
+        tenants = list(self._tenants.values())
+        moves = [self._advance(tenant) for tenant in tenants if swept or tenant.tenant_id in rung]
+        moves += [self._serve(tenant) for tenant in tenants if not (swept or tenant.tenant_id in rung) and tenant.dirty]
+        for outcome in await asyncio.gather(*moves, return_exceptions=True):
             if isinstance(outcome, LOST):
                 raise outcome
             if isinstance(outcome, BaseException):
@@ -271,7 +286,11 @@ class LogFeed:
                         break
                     tenant.take_in(changes)
             await self._restate(tenant)
-            tenant.note_offered()
+
+    async def _serve(self, tenant: Followed) -> None:
+        """Offer what is taken in already."""
+        async with tenant.lock:
+            await self._restate(tenant)
 
     async def _restate(self, tenant: Followed) -> None:
         """Reckon and offer, whom somebody watches by name first; read anew as many as a turn has room for."""
@@ -292,12 +311,22 @@ class LogFeed:
             if loop.time() - since > BREATHE_SECONDS:
                 await asyncio.sleep(0)
                 since = loop.time()
+                if since - now > TURN_SECONDS:
+                    break
         await self._read_some(tenant, anew[:READ_IN_A_TURN])
+        tenant.note_offered()
         self._come_back_for(tenant)
 
     def _offer(self, tenant: Followed, held: HeldCustomer) -> None:
+        """Offer a customer, and let it rest until its turn comes round.
+
+        Everybody has a place of its own in the round, whenever it was served last: otherwise those who once had to wait
+        together would come due together ever after.
+        """
         pace = max(self._pace_seconds, self._watches * self._pace_seconds_each)
-        tenant.rests_until[held.customer_id] = asyncio.get_running_loop().time() + pace
+        earliest = asyncio.get_running_loop().time() + SHORTEST_REST * pace
+        place = crc32(f"{tenant.tenant_id} {held.customer_id}".encode()) / 2**32 * pace
+        tenant.rests_until[held.customer_id] = earliest + (place - earliest) % pace if pace else earliest
         tenant.offer(held)
 
     def _come_back_for(self, tenant: Followed) -> None:
@@ -306,10 +335,11 @@ class LogFeed:
             return
         loop = asyncio.get_running_loop()
         at = min(tenant.rests_until.get(customer_id, 0.0) for customer_id in tenant.dirty)
+        at = max(at, loop.time() + GATHER_SECONDS)
         if not loop.time() < self._rings_at <= at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._rings_at = max(at, loop.time())
+            self._rings_at = at
             self._timer = loop.call_at(self._rings_at, self._ring.set)
 
     async def _read_some(self, tenant: Followed, customer_ids: list[str]) -> None:

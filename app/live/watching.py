@@ -8,9 +8,8 @@ from app.live.standing import Standing
 
 
 class Watcher(Protocol):
-    """One socket's conversation, as the feed sees it. Its methods return at once: they note, and send nothing.
-
-    So a peer that never reads costs the feed nothing.
+    """One socket's conversation, as the feed sees it. Its methods return at once: they wait for nobody, raise nothing
+    and stop no watch, so that a peer that never reads costs the feed nothing.
     """
 
     def offer(self, standing: Standing) -> None:

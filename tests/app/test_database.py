@@ -98,3 +98,22 @@ async def test_batches_of_a_month_lie_in_its_partition(empty: str) -> None:
     milliseconds = int(datetime(2031, 12, 1, tzinfo=UTC).timestamp()) * 1000
     assert first.int >> 80 == milliseconds
     await owner.close()
+
+
+async def test_a_session_that_is_given_back_is_as_it_was(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as pool:
+        async with pool.acquire() as connection:
+            before = await connection.fetch(
+                "select name, setting from pg_settings where name <> 'transaction_isolation'"
+            )
+        async with pool.acquire() as connection:
+            left_open = connection.transaction()
+            await left_open.start()
+            await connection.execute("select set_config('statement_timeout', '7s', true)")
+            await connection.execute("select pg_advisory_xact_lock(7)")
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0
+            after = await connection.fetch(
+                "select name, setting from pg_settings where name <> 'transaction_isolation'"
+            )
+    assert after == before
