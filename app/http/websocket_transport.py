@@ -32,7 +32,7 @@ FRAGMENTS_MAX = 64
 CLOSE_SECONDS = 2.0
 """How long a peer may take to read the last frames before the connection is cut off."""
 
-PING_SECONDS = 20.0
+PING_SECONDS = 30.0
 PONG_SECONDS = 20.0
 """How often a peer is asked whether it is there, and how long it may take to answer."""
 

@@ -174,12 +174,19 @@ class Conversation:
 
     def offer(self, standing: Standing) -> None:
         """The newest state of a customer; see ``Watcher``."""
+        news = False
         for subscription in self._by_customer.get(standing.customer_id, ()):
-            if subscription.offer(standing):
-                self._has_news(subscription)
+            news |= self._offer_to(subscription, standing)
         for subscription in self._of_tenant:
-            if subscription.offer(standing):
-                self._has_news(subscription)
+            news |= self._offer_to(subscription, standing)
+        if news:
+            self._wake()
+
+    def _offer_to(self, subscription: Subscription, standing: Standing) -> bool:
+        news = subscription.offer(standing)
+        if news and subscription.has_work:
+            self._ready[subscription] = None
+        return news
 
     def alerts_until(self, position: int) -> None:
         """Alerts were recorded up to here; see ``Watcher``."""

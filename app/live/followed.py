@@ -80,6 +80,12 @@ class Followed:
             held.count(row)
             self.dirty[customer_id] = None
 
+    def due(self, now: float) -> list[str]:
+        """Who is dirty and rests no longer: whom somebody watches by name first, and then who has waited longest."""
+        waiting = [(until, one) for one in self.dirty if (until := self.rests_until.get(one, 0.0)) <= now]
+        waiting.sort(key=lambda entry: (entry[1] not in self.by_customer, entry[0]))
+        return [customer_id for _, customer_id in waiting]
+
     def offer(self, held: HeldCustomer) -> None:
         """Offer a customer to whoever watches it."""
         standing = held.standing

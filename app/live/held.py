@@ -60,9 +60,10 @@ class HeldCustomer:
         self.objects: set[str] = set()
         self._cycles = cycles
         self._measures: Mapping[Span, list[Measured]] = known_at.measures
-        self._spans: dict[str, list[Span]] = {}
-        for span in known_at.measures:
-            self._spans.setdefault(span[0], []).append(span)
+        # By meter, beside the same by whole spans: hashing the instants of a span for each event would cost the most.
+        self._parts: dict[str, list[tuple[Sequence[datetime], list[Measured]]]] = {}
+        for span, parts in known_at.measures.items():
+            self._parts.setdefault(span[0], []).append((span[2], parts))
         self._meters: Mapping[str, list[CountedMeter]] = {}
         self._aggregations: Mapping[str, Aggregation] = {}
         self._closed_until: datetime | None = None
@@ -112,11 +113,9 @@ class HeldCustomer:
         if not self._countable or (self._closed_until is not None and at < self._closed_until):
             self.stale = True
             return
-        for span in self._spans.get(meter.meter_id, ()):
-            edges = span[2]
+        for edges, parts in self._parts.get(meter.meter_id, ()):
             if edges[0] <= at < edges[-1]:
-                part = self._measures[span][bisect_right(edges, at) - 1]
-                part.add(meter.aggregation, at, row["position"], metadata)
+                parts[bisect_right(edges, at) - 1].add(meter.aggregation, at, row["position"], metadata)
                 self._touched = True
 
     def restate(self, position: int) -> bool:
