@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import cast
 from uuid import UUID
 
@@ -137,18 +138,15 @@ async def _append(database: Database, tenant_id: str, events: list[UsageEvent], 
         for ordinal, e in enumerate(events)
     ]
     # In the order of the ids, so that two batches that share some cannot wait for each other in a circle.
-    keys = sorted((tenant_id, e.event_id, batch, ordinal) for ordinal, e in enumerate(events))
+    keys = sorted([(tenant_id, e.event_id, batch, ordinal) for ordinal, e in enumerate(events)], key=itemgetter(1))
     await database.copy_records_to_table("event_key", schema_name="log", columns=_KEY_COLUMNS, records=keys)
     await database.copy_records_to_table("usage_event", schema_name="log", columns=_ROW_COLUMNS, records=rows)
+    micros = instant.micros
     root = chain.root_of(
-        canonical(
-            e.event_id,
-            e.event_name,
-            e.customer_id,
-            instant.micros(cast("datetime", e.timestamp)),
-            e.metadata,
-        )
-        for e in events
+        [
+            canonical(e.event_id, e.event_name, e.customer_id, micros(cast("datetime", e.timestamp)), e.metadata)
+            for e in events
+        ]
     )
     sealed = await database.fetchrow(SQL["append_usage"], tenant_id, batch, len(events), root, now, NO_ORIGIN)
     assert sealed is not None

@@ -40,7 +40,14 @@ async def record(
     async with service.pool.acquire() as connection:
         rules = await rules_of(connection, service, caller.tenant_id)
         now = tenant_now(service, rules)
-        late = [event.event_id for index, event in decoded.events if _outside(index, event, rules, now)]
+        since, until = _accepted(rules, now)
+        late = [
+            event.event_id
+            for _, event in decoded.events
+            if event.timestamp is not None and not since <= event.timestamp <= until
+        ]
+        if not (late or decoded.rejected):
+            return await append_usage(connection, caller.tenant_id, [event for _, event in decoded.events], now), []
         taken = await taken_ids(connection, caller.tenant_id, late) if late else frozenset[str]()
         events, rejected = window(decoded, rules, now, taken)
         problems = [problem for event in rejected for problem in event.problems]
@@ -72,6 +79,17 @@ def window(
             rejected.append(RejectedEvent(index, event.event_id, text, (problem,)))
     rejected.sort(key=lambda event: event.index)
     return events, rejected
+
+
+def _accepted(rules: Rules, now: datetime) -> tuple[datetime, datetime]:
+    """The first and the last instant that the window lets in; ``_outside`` says what is wrong with the others."""
+    since, until = TIMESTAMP_MIN, TIMESTAMP_END - instant.MICROSECOND
+    # Lengths are compared first: an instant outside of the calendar could not be computed.
+    if rules.event_age_max is not None and rules.event_age_max < now - since:
+        since = now - rules.event_age_max
+    if rules.event_ahead_max is not None and rules.event_ahead_max < until - now:
+        until = now + rules.event_ahead_max
+    return since, until
 
 
 def _outside(index: int, event: UsageEvent, rules: Rules, now: datetime) -> EventProblem | None:

@@ -28,6 +28,8 @@ def decode_events(body: bytes, ndjson: bool) -> Decoded:
     Raises ``BodyProblem`` when the body as a whole is no list of 1 to ``split.JSON_EVENTS_MAX`` or
     ``split.NDJSON_EVENTS_MAX`` events, and nothing else; a bad event among others does not raise.
     """
+    if not ndjson and (events := _plain_events(body)):
+        return Decoded(list(enumerate(events)))
     decoded = Decoded()
     for index, text in enumerate(split.ndjson_events(body) if ndjson else split.json_events(body)):
         event = read_event(index, text)
@@ -36,6 +38,15 @@ def decode_events(body: bytes, ndjson: bool) -> Decoded:
         else:
             decoded.events.append((index, event))
     return decoded
+
+
+def _plain_events(body: bytes) -> list[UsageEvent] | None:
+    """The events of a body of which every event is plainly right; ``None`` for "look at each"."""
+    if len(body) > exact.EVENT_MAX_BYTES:
+        return None
+    split.check_text(body)
+    events = fast.read_events(body)
+    return events if events and len(events) <= split.JSON_EVENTS_MAX else None
 
 
 def read_event(index: int, text: bytes) -> UsageEvent | RejectedEvent:

@@ -1,6 +1,6 @@
-"""The quick reader of one usage event: takes what is plainly right and leaves everything else to ``exact``.
+"""The quick reader of usage events: takes what is plainly right and leaves everything else to ``exact``.
 
-It never reports a problem. It either returns the event that ``exact`` would return, or None for "look
+It never reports a problem. It either returns the events that ``exact`` would return, or None for "look
 closer".
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -38,16 +38,44 @@ _ABSENT = msgspec.Raw(b"")
 
 
 class _Wire(msgspec.Struct, gc=False):
-    event_id: str
-    event_name: str
-    customer_id: str
+    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_ID_MAX_CHARS)]
+    event_name: Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_NAME_MAX_CHARS)]
+    customer_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CUSTOMER_ID_MAX_CHARS)]
     timestamp: str | None = None
     metadata: msgspec.Raw = _ABSENT
 
 
+class _Body(msgspec.Struct, gc=False):
+    events: list[_Wire]
+
+
 _EVENT = msgspec.json.Decoder(_Wire)
+_BODY = msgspec.json.Decoder(_Body)
+
+_Key = Annotated[str, msgspec.Meta(max_length=METADATA_KEY_MAX_CHARS)]
+_Text = Annotated[str, msgspec.Meta(max_length=METADATA_VALUE_MAX_CHARS)]
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_PLAIN_METADATA = msgspec.json.Decoder(
+    Annotated[dict[_Key, _Text | _Integer | bool], msgspec.Meta(max_length=METADATA_MAX_KEYS)]
+)
+"""Metadata as most of it is: without fractions and longer integers, which the decoder's own bounds cannot tell."""
+
 # ``float_hook`` gets the literal's text; what it refuses becomes a ValidationError.
 _METADATA = msgspec.json.Decoder(dict[str, Any], float_hook=number.parse_json)
+
+
+def read_events(body: bytes) -> list[UsageEvent] | None:
+    """All events of ``{"events": [...]}``, valid UTF-8 of at most EVENT_MAX_BYTES bytes, or None when something in it
+    is not plainly right. They may be more than a body may hold.
+    """
+    if b"\\" in body:
+        return None
+    try:
+        read = [_usage_event(wire) for wire in _BODY.decode(body).events]
+    except _UNREADABLE:
+        return None
+    # The key of the list is one string more.
+    return [event for event, _ in read] if body.count(b'"') == 2 * (1 + sum([strings for _, strings in read])) else None
 
 
 def read_event(text: bytes) -> UsageEvent | None:
@@ -58,55 +86,59 @@ def read_event(text: bytes) -> UsageEvent | None:
     if b"\\" in text:
         return None
     try:
-        wire = _EVENT.decode(text)
-        event_id, event_name, customer_id = wire.event_id, wire.event_name, wire.customer_id
-        if not (
-            0 < len(event_id) <= EVENT_ID_MAX_CHARS
-            and 0 < len(event_name) <= EVENT_NAME_MAX_CHARS
-            and 0 < len(customer_id) <= CUSTOMER_ID_MAX_CHARS
-        ):
-            return None
-        strings = 6  # the three required keys and their values
-        timestamp = None
-        if wire.timestamp is not None:
-            timestamp = _read_instant(wire.timestamp)
-            strings += 2
-        metadata = ""
-        if wire.metadata is not _ABSENT:
-            metadata = str(wire.metadata, "utf-8")
-            inner = _strings_in(_METADATA.decode(metadata))
-            if inner is None:
-                return None
-            strings += 1 + inner
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        event, strings = _usage_event(_EVENT.decode(text))
+    except _UNREADABLE:
         return None
     # The decoder drops unknown fields and the earlier ones of repeated keys. Each of them would show here
     # as a pair of quotation marks more than the event that was read accounts for.
-    if text.count(b'"') != 2 * strings:
-        return None
-    return UsageEvent(event_id, event_name, customer_id, timestamp, metadata)
+    return event if text.count(b'"') == 2 * strings else None
+
+
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+
+
+def _usage_event(wire: _Wire) -> tuple[UsageEvent, int]:
+    """An event, and how many strings its text has. Raises one of ``_UNREADABLE``."""
+    strings = 6  # the three required keys and their values
+    timestamp = None
+    if wire.timestamp is not None:
+        timestamp = _read_instant(wire.timestamp)
+        strings += 2
+    metadata = ""
+    if wire.metadata is not _ABSENT:
+        metadata = str(wire.metadata, "utf-8")
+        strings += 1 + _strings_in(metadata)
+    return UsageEvent(wire.event_id, wire.event_name, wire.customer_id, timestamp, metadata), strings
 
 
 def _read_instant(text: str) -> datetime:
     return datetime.fromisoformat(text) if _USUAL_INSTANT.fullmatch(text) else instant.parse(text)
 
 
-def _strings_in(metadata: dict[str, Any]) -> int | None:
-    """How many strings, keys and values, the metadata holds; None when it breaks a rule."""
+def _strings_in(metadata: str) -> int:
+    """How many strings, keys and values, the metadata holds. Raises one of ``_UNREADABLE`` when it breaks a rule."""
+    try:
+        plain = _PLAIN_METADATA.decode(metadata)
+    except msgspec.ValidationError:
+        return _strings_among(_METADATA.decode(metadata))
+    return len(plain) + [*map(type, plain.values())].count(str)
+
+
+def _strings_among(metadata: dict[str, Any]) -> int:
     strings = len(metadata)
     if strings > METADATA_MAX_KEYS:
-        return None
+        raise ValueError("too many keys")
     for key, value in metadata.items():
         kind = type(value)
         if kind is str:
             if len(value) > METADATA_VALUE_MAX_CHARS:
-                return None
+                raise ValueError("a long value")
             strings += 1
         elif kind is int:
             if not -_INTEGER_BOUND < value < _INTEGER_BOUND:
-                return None
+                raise ValueError("a long number")
         elif kind is not bool and kind is not Decimal:
-            return None
+            raise ValueError("no such value")
         if len(key) > METADATA_KEY_MAX_CHARS:
-            return None
+            raise ValueError("a long key")
     return strings

@@ -33,7 +33,7 @@ def json_events(body: bytes) -> list[bytes]:
 
     Raises ``BodyProblem`` when that is not what the body is.
     """
-    _check_text(body)
+    check_text(body)
     _check_values(body, JSON_EVENTS_MAX)
     try:
         return _split(body, body)
@@ -51,7 +51,7 @@ def ndjson_events(body: bytes) -> list[bytes]:
 
     Raises ``BodyProblem``; a line that is no JSON is the problem of its event, not of the body.
     """
-    _check_text(body)
+    check_text(body)
     _check_values(body, NDJSON_EVENTS_MAX)
     lines: list[bytes] = []
     for line in _LINE.finditer(body):
@@ -63,7 +63,8 @@ def ndjson_events(body: bytes) -> list[bytes]:
     return lines
 
 
-def _check_text(body: bytes) -> None:
+def check_text(body: bytes) -> None:
+    """Raises ``BodyProblem`` for what no body may hold: a byte order mark, a NUL byte, bytes that are no UTF-8."""
     if body.startswith(_BOM):
         raise BodyProblem(422, "MALFORMED_JSON", "the body starts with a byte order mark; send plain UTF-8")
     nul = body.find(b"\0")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from app.ingest import exact, fast
+from app.ingest import exact, fast, split
 from app.ingest.problem import RejectedEvent
 from domain.event import UsageEvent
 
@@ -22,6 +22,14 @@ def assert_agreement(text: bytes) -> None:
     quick = fast.read_event(text)
     if quick is not None:
         assert exact.read_event(0, text) == quick
+
+
+def bodies_agree(body: bytes) -> bool:
+    """The same law for whole bodies. Says whether the quick reader took it."""
+    quick = fast.read_events(body)
+    if quick is not None:
+        assert [exact.read_event(0, text) for text in split.json_events(body)] == quick
+    return quick is not None
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,7 @@ def test_plain_events_need_no_closer_look(text: str) -> None:
     quick = fast.read_event(text.encode())
     assert isinstance(quick, UsageEvent)
     assert quick == exact.read_event(0, text.encode())
+    assert bodies_agree(f'{{"events":[{text},{PLAIN}]}}'.encode())
 
 
 @pytest.mark.parametrize(
@@ -77,6 +86,25 @@ def test_plain_events_need_no_closer_look(text: str) -> None:
 def test_what_is_wrong_is_never_taken(text: str) -> None:
     assert isinstance(exact.read_event(0, text.encode()), RejectedEvent)
     assert fast.read_event(text.encode()) is None
+    assert fast.read_events(f'{{"events":[{PLAIN},{text}]}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"events":[{PLAIN}],"more":1}}',
+        f'{{"more":{{"x":1}},"events":[{PLAIN}]}}',
+        f'{{"events":[{PLAIN}],"events":[{PLAIN}]}}',
+        f'{{"events":[{PLAIN}],"events":[]}}',
+        f'{{"events":[{PLAIN}]}} x',
+        f'{{"events":[{PLAIN}],}}',
+        f'{{"events":[{PLAIN},[]]}}',
+        f'{{"events":{PLAIN}}}',
+        f"[{PLAIN}]",
+    ],
+)
+def test_a_body_with_anything_else_is_looked_at_closely(body: str) -> None:
+    assert fast.read_events(body.encode()) is None
 
 
 TEXTS = st.one_of(
@@ -194,6 +222,20 @@ def test_both_readers_agree_about_damaged_events(text: str, edits: list[tuple[in
         at = position % (len(text) + 1)
         text = text[:at] + piece + text[at + (1 if position % 2 else 0) :]
     assert_agreement(utf8(text))
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.one_of(st.just(PLAIN), events()), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 600), DAMAGE), max_size=3),
+)
+def test_both_readers_agree_about_whole_bodies(texts: list[str], edits: list[tuple[int, str]]) -> None:
+    body = f'{{"events":[{",".join(texts)}]}}'
+    for position, piece in edits:
+        at = position % (len(body) + 1)
+        body = body[:at] + piece + body[at + (1 if position % 2 else 0) :]
+    assume("\0" not in body)  # which no reader is asked about
+    bodies_agree(utf8(body))
 
 
 @given(events())
