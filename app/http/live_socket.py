@@ -45,12 +45,13 @@ CREDENTIAL_ENDED = 4401
 class Transport(NamedTuple):
     """What the server can do for a socket beside ASGI.
 
-    ``abort`` cuts the connection off; nothing happens when it is closed. ``send_now`` sends a text if that can be done
-    without waiting, and says whether it did.
+    ``abort`` cuts the connection off; nothing happens when it is closed. ``writable`` says whether ``send`` can be
+    called, which sends a text without waiting.
     """
 
     abort: Callable[[], object]
-    send_now: Callable[[str], bool]
+    writable: Callable[[], bool]
+    send: Callable[[str], None]
 
 
 class LiveSocket:
@@ -78,7 +79,7 @@ class LiveSocket:
         self._waiting: asyncio.Task[None] | None = None
         self._goes_on = False
         self._over = False
-        self.conversation = Conversation(shared, self.speak, self._loop.time())
+        self.conversation = Conversation(shared, self, self._loop.time())
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Talk until either side hangs up."""
@@ -97,7 +98,7 @@ class LiveSocket:
     def beat(self, now: float) -> None:
         """Look whether a heartbeat is due."""
         if self.conversation.wants_heartbeat(now):
-            self.speak()
+            self.wake()
 
     def end(self) -> None:
         """Say that the credential has ended, and hang up, also on a peer that does not read."""
@@ -195,7 +196,15 @@ class LiveSocket:
 
     # To the client
 
-    def speak(self) -> None:
+    def free(self) -> bool:
+        """Whether a frame can be sent at once."""
+        return not (self._over or self._goes_on) and self._waiting is None and self._transport.writable()
+
+    def send(self, text: str) -> None:
+        """Send a frame at once."""
+        self._transport.send(text)
+
+    def wake(self) -> None:
         """Send what can be sent at once, at most ``TURN_FRAMES``; whatever has to be waited for becomes a task."""
         if self._over or self._waiting is not None or self._goes_on:
             return
@@ -214,7 +223,9 @@ class LiveSocket:
             taken = conversation.take(now, position)
             if isinstance(taken, str):
                 self._room.set()
-                if not self._transport.send_now(taken):
+                if self._transport.writable():
+                    self._transport.send(taken)
+                else:
                     self._wait_for(partial(self._send_slowly, {"type": "websocket.send", "text": taken}))
                     return
                 if conversation.idle:
@@ -231,7 +242,7 @@ class LiveSocket:
 
     def _go_on(self) -> None:
         self._goes_on = False
-        self.speak()
+        self.wake()
 
     def _wait_for(self, doing: Callable[[], Awaitable[None]]) -> None:
         self._waiting = asyncio.create_task(self._wait(doing))
@@ -245,7 +256,7 @@ class LiveSocket:
             LOG.exception("a socket of the live channel failed")
             self._cut_off()
         self._waiting = None
-        self.speak()
+        self.wake()
 
     def _cut_off(self) -> None:
         self._finish()

@@ -8,7 +8,8 @@ at a time, when the socket can take them. Time is passed in.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from app.alerting.rows import AlertFiring
 from app.live import frames
@@ -30,12 +31,28 @@ INCOMING_PER_SECOND = 10.0
 """Frames that a client may send at once, and after that each second: to subscribe to everything again, and more."""
 
 
-class Conversation:
-    """The state of one socket. It is the ``Watcher`` that the feed knows; ``wake`` is called when there is news."""
+class Outlet(Protocol):
+    """The way to the client."""
 
-    def __init__(self, shared: Shared, wake: Callable[[], None], now: float) -> None:
+    def wake(self) -> None:
+        """There is something to ``take``."""
+        ...
+
+    def free(self) -> bool:
+        """Whether ``send`` can be called: nothing that was taken is still on its way."""
+        ...
+
+    def send(self, text: str) -> None:
+        """Send a frame at once."""
+        ...
+
+
+class Conversation:
+    """The state of one socket. It is the ``Watcher`` that the feed knows."""
+
+    def __init__(self, shared: Shared, outlet: Outlet, now: float) -> None:
         self._shared = shared
-        self._wake = wake
+        self._outlet = outlet
         self._subscriptions: dict[str, Subscription] = {}
         self._by_customer: dict[str, list[Subscription]] = {}
         self._of_tenant: list[Subscription] = []
@@ -46,6 +63,7 @@ class Conversation:
         self._allowed = INCOMING_BURST_MAX
         self._heard_at = now
         self._heartbeat_at = now + HEARTBEAT_SECONDS
+        self._spoke = False
         self.close_code: int | None = None
 
     # What comes in from the client
@@ -100,7 +118,7 @@ class Conversation:
         """Answer with an error; the conversation goes on."""
         if self.close_code is None:
             self._errors.append(frames.error(code, message, name))
-            self._wake()
+            self._outlet.wake()
 
     @property
     def crowded(self) -> bool:
@@ -116,7 +134,7 @@ class Conversation:
         self._errors.clear()
         self._errors.append(frames.error(code, message))
         self.close_code = close_code
-        self._wake()
+        self._outlet.wake()
 
     # Subscriptions
 
@@ -160,7 +178,7 @@ class Conversation:
 
     def forget(self) -> None:
         """The socket is gone, and nobody is to be woken any more."""
-        self._wake = _nobody
+        self._outlet = _Gone()
 
     def still_needs(self, customer_id: str | None) -> bool:
         """Whether a subscription shows this customer by name; of ``None``, whether one shows the tenant."""
@@ -180,9 +198,15 @@ class Conversation:
         for subscription in self._of_tenant:
             news |= self._offer_to(subscription, standing)
         if news:
-            self._wake()
+            self._outlet.wake()
 
     def _offer_to(self, subscription: Subscription, standing: Standing) -> bool:
+        """Let a state wait, or show it at once where nothing else waits. Says whether there is something to take."""
+        if subscription.quiet and not (self._ready or self._errors or self.close_code) and self._outlet.free():
+            if subscription.is_news(standing) and (text := self._shown(subscription, standing)) is not None:
+                self._spoke = True
+                self._outlet.send(text)
+            return False
         news = subscription.offer(standing)
         if news and subscription.has_work:
             self._ready[subscription] = None
@@ -203,7 +227,7 @@ class Conversation:
     def _has_news(self, subscription: Subscription) -> None:
         if subscription.has_work:
             self._ready[subscription] = None
-        self._wake()
+        self._outlet.wake()
 
     def alerts(self, page: AlertPage, firings: Sequence[AlertFiring]) -> None:
         """What was asked for with an ``AlertPage``, in order of position."""
@@ -239,6 +263,8 @@ class Conversation:
 
     def wants_heartbeat(self, now: float) -> bool:
         """Whether a heartbeat is due, or was promised, and waits for a quiet moment."""
+        if self._spoke:
+            self._spoke, self._heartbeat_at = False, now + HEARTBEAT_SECONDS
         return self._confirms or now >= self._heartbeat_at
 
     def _is_quiet(self) -> bool:
@@ -270,14 +296,28 @@ class Conversation:
         if subscription.owes_alerts:
             return subscription.alerts_to_read()
         while subscription.pending:
-            standing = subscription.pending.pop(next(iter(subscription.pending)))
-            step = subscription.step(standing, self._shared.difference)
-            if step is None:
-                continue
-            self._highest = max(self._highest, step.position)
-            return self._shared.frame(step.kind, subscription.name, standing, step.position, step.indexes)
+            text = self._shown(subscription, subscription.pending.pop(next(iter(subscription.pending))))
+            if text is not None:
+                return text
         return None
 
+    def _shown(self, subscription: Subscription, standing: Standing) -> str | None:
+        step = subscription.step(standing, self._shared.difference)
+        if step is None:
+            return None
+        self._highest = max(self._highest, step.position)
+        return self._shared.frame(step.kind, subscription.name, standing, step.position, step.indexes)
 
-def _nobody() -> None:
-    """What is woken when a socket is gone."""
+
+class _Gone:
+    """The outlet of a socket that is gone."""
+
+    def wake(self) -> None:
+        """Nobody is there to wake."""
+
+    def free(self) -> bool:
+        """Never."""
+        return False
+
+    def send(self, text: str) -> None:
+        """Never called."""

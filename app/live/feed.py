@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 from zlib import crc32
 
 import asyncpg
@@ -18,6 +19,7 @@ from app.keys import system_caller
 from app.live.changes import changes_after
 from app.live.followed import Followed, Reading
 from app.live.held import HeldCustomer, hold
+from app.live.listening import listening
 from app.live.standing import Standing
 from app.live.statements import SQL
 from app.live.watching import Watcher
@@ -54,9 +56,6 @@ SHORTEST_REST = 0.2
 GATHER_SECONDS = 0.02
 """How far apart turns are that nothing but the end of somebody's rest asks for, so that one turn serves many."""
 
-TURN_SECONDS = 0.025
-"""How long customers are reckoned before the log is looked at again: those who come later are shown what is new."""
-
 BREATHE_SECONDS = 0.005
 """How long estimates are reckoned before others in this process get their turn."""
 
@@ -68,20 +67,6 @@ HELD_MAX = 10_000
 
 PAGE_CUSTOMERS = 200
 """Customers offered at once to somebody who begins to watch a tenant."""
-
-
-class _Listening(Protocol):
-    """What listening needs of asyncpg's connection."""
-
-    async def add_listener(self, channel: str, callback: Any) -> None: ...
-
-    async def remove_listener(self, channel: str, callback: Any) -> None: ...
-
-    def add_termination_listener(self, callback: Any) -> None: ...
-
-    def remove_termination_listener(self, callback: Any) -> None: ...
-
-    def is_closed(self) -> bool: ...
 
 
 class LogFeed:
@@ -96,6 +81,7 @@ class LogFeed:
         self._tenants: dict[str, Followed] = {}
         self._rung: set[str] = set()
         self._ring = asyncio.Event()
+        self._work = asyncio.Event()
         self._readers = asyncio.Semaphore(READERS)
         self._watches = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -168,7 +154,8 @@ class LogFeed:
         await wait_for(self._service, tenant_id, position)
         tenant = await self._follow(tenant_id)
         if tenant.position < position:
-            await self._advance(tenant)
+            await self._take_in(tenant)
+            await self._serve(tenant)
 
     async def customer_of(self, tenant_id: str, subscription_id: str) -> str:
         """The customer of a subscription. Raises ``NotFound``."""
@@ -181,38 +168,33 @@ class LogFeed:
         """Follow the log until cancelled; a lost database is waited for, and then everybody is read anew."""
         while True:
             try:
-                await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                LOG.warning("the live channel lost the database (%s) and tries again", error)
+                async with (
+                    listening(self._service.pool, PROJECTED, self._rang) as hung_up,
+                    asyncio.TaskGroup() as tasks,
+                ):
+                    if self._lost:
+                        self._read_all_anew()
+                        self._lost = False
+                    tasks.create_task(self._keep(self._follow_log, self._ring, hung_up))
+                    tasks.create_task(self._keep(self._serve_all, self._work, hung_up))
+            except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as lost:
+                LOG.warning("the live channel lost the database (%s) and tries again", lost.exceptions[0])
                 self._lost = True
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _listen(self) -> None:
-        async with self._service.pool.acquire() as connection:
-            listening = cast("_Listening", connection)
-            hung_up = asyncio.Event()
+    async def _keep(self, doing: Callable[[], Awaitable[None]], asked: asyncio.Event, hung_up: asyncio.Event) -> None:
+        """Do it whenever it is asked for, and now and then without. Taking in the log does not wait for those who are
+        served: who comes later is shown what is new.
+        """
+        while True:
+            await doing()
+            await wait_any(asked, hung_up, SWEEP_SECONDS)
+            if hung_up.is_set():
+                raise ConnectionError("the connection ended")
 
-            def rung(_connection: object, _pid: int, _channel: str, tenant_id: str) -> None:
-                self._rung.add(tenant_id)
-                self._ring.set()
-
-            def ended(_connection: object) -> None:
-                hung_up.set()
-
-            listening.add_termination_listener(ended)
-            await listening.add_listener(PROJECTED, rung)
-            try:
-                if self._lost:
-                    self._read_all_anew()
-                    self._lost = False
-                while not hung_up.is_set():
-                    await self.turn()
-                    await wait_any(self._ring, hung_up, SWEEP_SECONDS)
-            finally:
-                listening.remove_termination_listener(ended)
-                if not listening.is_closed():
-                    await listening.remove_listener(PROJECTED, rung)
-            raise ConnectionError("the connection ended")
+    def _rang(self, tenant_id: str) -> None:
+        self._rung.add(tenant_id)
+        self._ring.set()
 
     def _read_all_anew(self) -> None:
         for tenant in self._tenants.values():
@@ -223,7 +205,12 @@ class LogFeed:
                 watcher.resync()
 
     async def turn(self) -> None:
-        """Move on the tenants that were rung for, and offer whose rest is over. Now and then sweep: all of them."""
+        """Take in what was rung for and serve whose turn it is, once."""
+        await self._follow_log()
+        await self._serve_all()
+
+    async def _follow_log(self) -> None:
+        """Take in the log of the tenants that were rung for; now and then sweep: all of them."""
         loop = asyncio.get_running_loop()
         swept = not self._ring.is_set() or loop.time() >= self._sweeps_at
         self._ring.clear()
@@ -232,9 +219,16 @@ class LogFeed:
             self._sweeps_at = loop.time() + SWEEP_SECONDS
             for tenant in list(self._tenants.values()):
                 await self._sweep(tenant)
-        tenants = list(self._tenants.values())
-        moves = [self._advance(tenant) for tenant in tenants if swept or tenant.tenant_id in rung]
-        moves += [self._serve(tenant) for tenant in tenants if not (swept or tenant.tenant_id in rung) and tenant.dirty]
+        tenants = [one for one in self._tenants.values() if swept or one.tenant_id in rung]
+        await self._each(self._take_in(tenant) for tenant in tenants)
+        self._work.set()
+
+    async def _serve_all(self) -> None:
+        self._work.clear()
+        await self._each(self._serve(tenant) for tenant in list(self._tenants.values()))
+
+    async def _each(self, moves: Iterable[Awaitable[None]]) -> None:
+        """All of them side by side. A defect of ours in one tenant does not hold up the others."""
         for outcome in await asyncio.gather(*moves, return_exceptions=True):
             if isinstance(outcome, LOST):
                 raise outcome
@@ -273,31 +267,26 @@ class LogFeed:
     async def _has_customer(self, tenant_id: str, customer_id: str) -> bool:
         return bool(await self._service.pool.fetchval(SQL["has_customer"], tenant_id, customer_id))
 
-    async def _advance(self, tenant: Followed) -> None:
-        """Take in what is projected and not seen, then offer what became different."""
-        async with tenant.lock:
-            async with self._service.pool.acquire() as connection:
-                projected = await projected_position(connection, tenant.tenant_id)
-                while tenant.position < projected:
-                    changes = await changes_after(
-                        connection, tenant.tenant_id, tenant.position, projected, tenant.interesting()
-                    )
-                    if changes is None:
-                        break
-                    tenant.take_in(changes)
-            await self._restate(tenant)
+    async def _take_in(self, tenant: Followed) -> None:
+        """Count what is projected and not seen."""
+        async with tenant.lock, self._service.pool.acquire() as connection:
+            projected = await projected_position(connection, tenant.tenant_id)
+            while tenant.position < projected:
+                changes = await changes_after(
+                    connection, tenant.tenant_id, tenant.position, projected, tenant.interesting()
+                )
+                if changes is None:
+                    break
+                tenant.take_in(changes)
 
     async def _serve(self, tenant: Followed) -> None:
-        """Offer what is taken in already."""
-        async with tenant.lock:
-            await self._restate(tenant)
-
-    async def _restate(self, tenant: Followed) -> None:
         """Reckon and offer those whose turn it is; read anew as many as a turn has room for."""
         anew: list[str] = []
         loop = asyncio.get_running_loop()
         since = now = loop.time()
         for customer_id in tenant.due(now):
+            if customer_id not in tenant.dirty:
+                continue  # Somebody else has served it meanwhile.
             held = tenant.held.get(customer_id)
             if held is None or held.stale:
                 anew.append(customer_id)
@@ -308,8 +297,6 @@ class LogFeed:
             if loop.time() - since > BREATHE_SECONDS:
                 await asyncio.sleep(0)
                 since = loop.time()
-                if since - now > TURN_SECONDS:
-                    break
         await self._read_some(tenant, anew[:READ_IN_A_TURN])
         tenant.note_offered()
         self._come_back_for(tenant)
@@ -337,7 +324,7 @@ class LogFeed:
             if self._timer is not None:
                 self._timer.cancel()
             self._rings_at = at
-            self._timer = loop.call_at(self._rings_at, self._ring.set)
+            self._timer = loop.call_at(self._rings_at, self._work.set)
 
     async def _read_some(self, tenant: Followed, customer_ids: list[str]) -> None:
         """Read them anew. One that cannot be read is a defect of ours: it is told, and waits for its next change."""
@@ -378,7 +365,7 @@ class LogFeed:
             tenant.idle_since.setdefault(customer_id, asyncio.get_running_loop().time())
         if held.stale:
             tenant.dirty[customer_id] = None
-            self._ring.set()
+            self._work.set()
         if held.restate(tenant.position) or different:
             self._offer(tenant, held)
         return held

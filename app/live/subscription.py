@@ -129,14 +129,23 @@ class Subscription:
                 self._alerts_from = max(self._alerts_from, page.until)
         self.firings.extend(one for one in firings if self.subscription_id in (None, one.subscription_id))
 
-    def offer(self, standing: Standing) -> bool:
-        """Let the newest state of a customer wait in the place of an older one. Says whether it is news."""
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of it waits, so that a newer state may be sent at once."""
+        return not (self.pending or self.reads_alerts or self.firings or self.owes_alerts)
+
+    def is_news(self, standing: Standing) -> bool:
+        """Whether a state is newer than what waits to be sent or was sent."""
         shown = self._shown.get(standing.customer_id)
         newest = self.pending.get(standing.customer_id) or (shown.standing if shown else None)
-        if newest is not None and (newest is standing or standing.position < newest.position):
-            return False
-        self.pending[standing.customer_id] = standing
-        return True
+        return newest is None or (newest is not standing and standing.position >= newest.position)
+
+    def offer(self, standing: Standing) -> bool:
+        """Let the newest state of a customer wait in the place of an older one. Says whether it is news."""
+        news = self.is_news(standing)
+        if news:
+            self.pending[standing.customer_id] = standing
+        return news
 
     def resync(self) -> None:
         """Send the next state of every customer whole."""

@@ -5,7 +5,10 @@
 select position from progress where tenant_id = $1 and projection = 'quantities' for update;
 
 -- name: try_progress
-select position from progress where tenant_id = $1 and projection = 'quantities' for update skip locked;
+-- The commit need not wait for the disk: what a crash takes away of derived rows it takes with their checkpoint, and they
+-- are derived again. Whatever is recorded on top of them is flushed after them, in one log.
+select position, set_config('synchronous_commit', 'off', true)
+  from progress where tenant_id = $1 and projection = 'quantities' for update skip locked;
 
 -- name: begin_progress
 -- An insert that meets a row waits for whoever is changing that row, also to do nothing: so it is tried only without one.

@@ -28,10 +28,19 @@ class Talk:
         self.now = 0.0
         self.woken = 0
         self.position = 0
-        self.conversation = Conversation(Shared(), self.wake, self.now)
+        self.is_free = False
+        self.sent: list[Any] = []
+        self.conversation = Conversation(Shared(), self, self.now)
 
     def wake(self) -> None:
         self.woken += 1
+
+    def free(self) -> bool:
+        return self.is_free
+
+    def send(self, text: str) -> None:
+        assert self.is_free
+        self.sent.append(json.loads(text))
 
     def say(self, **frame: Any) -> Any:
         return self.conversation.receive(json.dumps(frame), self.now)

@@ -178,6 +178,37 @@ def test_one_offer_serves_every_subscription_that_shows_it(talk: Talk) -> None:
     assert talk.take() is None
 
 
+def test_where_nothing_waits_a_value_is_sent_at_once(talk: Talk) -> None:
+    talk.subscribe("a", standing(1, cycle(1)))
+    talk.is_free = True
+    talk.conversation.offer(standing(2, cycle(2)))
+    assert talk.sent == []  # The snapshot waits, and comes first.
+    assert quantities(talk.take()) == ["2"]
+    woken = talk.woken
+    talk.conversation.offer(standing(3, cycle(3)))
+    talk.conversation.offer(standing(2, cycle(9)))
+    talk.conversation.offer(standing(4, cycle(3), changed=(3,)))
+    assert [(frame["type"], frame["position"], quantities(frame)) for frame in talk.sent] == [("update", 3, ["3"])]
+    assert talk.take() is None
+    assert talk.woken == woken
+    talk.is_free = False
+    talk.conversation.offer(standing(5, cycle(5)))
+    assert len(talk.sent) == 1
+    assert quantities(talk.take()) == ["5"]
+
+
+def test_what_was_sent_at_once_puts_off_the_heartbeat(talk: Talk) -> None:
+    talk.subscribe("a", standing(1, cycle(1)))
+    talk.take()
+    talk.is_free, talk.now, talk.position = True, rules.HEARTBEAT_SECONDS - 1, 9
+    talk.conversation.offer(standing(2, cycle(2)))
+    assert not talk.conversation.wants_heartbeat(talk.now)
+    talk.now += 2
+    assert talk.take() is None
+    talk.now += rules.HEARTBEAT_SECONDS
+    assert talk.take() == {"type": "heartbeat", "position": 9}
+
+
 def test_a_heartbeat_comes_when_nothing_else_does(talk: Talk) -> None:
     talk.subscribe("a", standing(1, cycle(1)))
     talk.take()

@@ -67,13 +67,29 @@ class Machine(RuleBasedStateMachine):
         self.known: dict[str, Known] = {}
         self.begun: dict[str, Subscription] = {}
         self.page: AlertPage | None = None
+        self.is_free = False
         self.connect()
         for name in CUSTOMERS:
             self.put(name, "sub_1", 1, 0)
 
     def connect(self) -> None:
-        self.conversation = Conversation(Shared(bodies_max=4), lambda: None, self.now)
+        self.conversation = Conversation(Shared(bodies_max=4), self, self.now)
         self.begun, self.page = {}, None
+
+    # The way to the client, on which frames are sent at once whenever it is free
+
+    def wake(self) -> None:
+        pass
+
+    def free(self) -> bool:
+        return self.is_free and self.page is None
+
+    def send(self, text: str) -> None:
+        self.understand(json.loads(text))
+
+    @rule(free=st.booleans())
+    def keeps_up(self, free: bool) -> None:
+        self.is_free = free
 
     # The feed
 
