@@ -30,37 +30,45 @@ class Changes(msgspec.Struct):
     """What ``(after, until]`` holds. ``usage`` are rows of events in order of position.
 
     ``customers`` and whoever uses one of ``objects`` (ids of meters, products and entitlements) have to be read anew,
-    and with ``everybody`` all. ``alerts`` says that alerts fired.
+    and with ``everybody`` all. ``alerts`` says that alerts fired, ``more`` that another page may follow.
     """
 
     until: int
-    usage: Sequence[Row]
+    usage: Sequence[Row] = ()
     customers: set[str] = msgspec.field(default_factory=set)
     objects: set[str] = msgspec.field(default_factory=set)
     everybody: bool = False
     alerts: bool = False
+    more: bool = False
 
 
 async def changes_after(
-    database: Database, tenant_id: str, after: int, up_to: int, customers: Collection[str] | None
+    database: Database, tenant_id: str, after: int, customers: Collection[str] | None
 ) -> Changes | None:
-    """The next page of changes after a position, or ``None`` when nothing follows. ``None`` customers are all."""
-    until = await database.fetchval(SQL["end_of_page"], tenant_id, after, up_to, PAGE_COMMITS)
-    if until is None:
+    """The next page of changes past a position that are projected, or ``None``. ``None`` customers are all."""
+    page = await database.fetchrow(SQL["page"], tenant_id, after, PAGE_COMMITS)
+    if page is None or page["until"] is None:
         return None
-    wanted = None if customers is None else list(customers)
-    usage = await database.fetch(SQL["usage"], tenant_id, after, until, wanted)
-    changes = Changes(until, usage)
-    changes.customers.update(
-        row["customer_id"] for row in await database.fetch(SQL["retracted_customers"], tenant_id, after, until)
-    )
+    until, kinds = page["until"], page["kinds"]
+    changes = Changes(until, more=page["more"])
+    if "usage" in kinds:
+        wanted = None if customers is None else list(customers)
+        changes.usage = await database.fetch(SQL["usage"], tenant_id, after, until, wanted)
+    if "retraction" in kinds:
+        retracted = await database.fetch(SQL["retracted_customers"], tenant_id, after, until)
+        changes.customers.update(row["customer_id"] for row in retracted)
+    if "domain" in kinds:
+        await _sort_facts_in(database, tenant_id, changes, after)
+    return changes
+
+
+async def _sort_facts_in(database: Database, tenant_id: str, changes: Changes, after: int) -> None:
     subscriptions: set[str] = set()
-    for row in await database.fetch(SQL["facts"], tenant_id, after, until):
+    for row in await database.fetch(SQL["facts"], tenant_id, after, changes.until):
         _sort_in(changes, subscriptions, row)
     if subscriptions:
         rows = await database.fetch(SQL["customers_of_subscriptions"], tenant_id, list(subscriptions))
         changes.customers.update(row["customer_id"] for row in rows)
-    return changes
 
 
 def _sort_in(changes: Changes, subscriptions: set[str], row: Row) -> None:

@@ -1,12 +1,14 @@
 -- Following the log for the live channel.
 
--- name: end_of_page
--- The last position of the next commits, as far as the quantities are projected.
-select max(last_position)
-  from (select last_position from log.commit
-         where tenant_id = $1 and last_position > $2 and last_position <= $3
+-- name: page
+-- The last position of the next commits, as far as the quantities are projected, and what kinds they are: most pages are
+-- of usage alone, and the other kinds need not be asked for. A full page may have another behind it.
+select max(last_position) as until, array_agg(distinct kind) as kinds, count(*) = $3 as more
+  from (select last_position, kind from log.commit
+         where tenant_id = $1 and last_position > $2
+           and last_position <= (select position from progress where tenant_id = $1 and projection = 'quantities')
          order by last_position
-         limit $4) as following;
+         limit $3) as following;
 
 -- name: usage
 -- Events of whole commits, of some customers or (null) of all. What is retracted later is in `retracted_customers`, and
