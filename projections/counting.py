@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from domain.filter import Filter, matches, read_filter
 from projections.database import Row
 
 HOUR = timedelta(hours=1)
+FIRST_HOUR = datetime.min.replace(tzinfo=UTC)
 
 HourKey: TypeAlias = tuple[str, str, datetime]
 """A summary's place: meter, customer and hour."""
@@ -83,6 +84,7 @@ class Fold:
 
     def __init__(self, only: Container[HourKey] | None = None) -> None:
         self._only = only
+        self._hour = self._hour_end = FIRST_HOUR
         self.summaries: dict[HourKey, Summary] = {}
         self.changed: dict[HourKey, int] = {}
         self.distinct: set[tuple[str, str, datetime, bytes]] = set()
@@ -102,11 +104,15 @@ class Fold:
     def _count(self, meter: CountedMeter, row: Row, metadata: Metadata) -> None:
         if meter.filter is not None and not matches(meter.filter, metadata):
             return
-        key = hour_key(meter, row)
+        at = row["timestamp"]
+        if not self._hour <= at < self._hour_end:
+            self._hour = hour_of(at)
+            self._hour_end = self._hour + HOUR
+        key = (meter.meter_id, row["customer_id"], self._hour)
         if self._only is not None and key not in self._only:
             return
         before = self.summaries.get(key, EMPTY)
-        summary = added(before, meter.aggregation, row["timestamp"], row["position"], metadata)
+        summary = added(before, meter.aggregation, at, row["position"], metadata)
         if summary.unmeasured > before.unmeasured:
             self.unmeasured.append((meter.meter_id, row["position"], row["event_id"]))
         elif meter.aggregation.type is Kind.unique:

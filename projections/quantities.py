@@ -228,12 +228,12 @@ async def _write(database: Database, tenant_id: str, fold: Fold) -> None:
             [key[2] for key in keys],
             [summary.events for summary in summaries],
             [summary.unmeasured for summary in summaries],
-            [summary.total for summary in summaries],
-            [summary.low for summary in summaries],
-            [summary.high for summary in summaries],
+            [str(summary.total) for summary in summaries],
+            [None if summary.low is None else str(summary.low) for summary in summaries],
+            [None if summary.high is None else str(summary.high) for summary in summaries],
             [at.timestamp if at else None for at in last],
             [at.position if at else None for at in last],
-            [at.value if at else None for at in last],
+            [str(at.value) if at else None for at in last],
         )
     if fold.distinct:
         await database.execute(SQL["add_distinct"], tenant_id, *_columns(fold.distinct))

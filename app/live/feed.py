@@ -56,7 +56,7 @@ SHORTEST_REST = 0.2
 GATHER_SECONDS = 0.02
 """How far apart turns are that nothing but the end of somebody's rest asks for, so that one turn serves many."""
 
-BREATHE_SECONDS = 0.005
+BREATHE_SECONDS = 0.002
 """How long estimates are reckoned before others in this process get their turn."""
 
 KEPT_SECONDS = 60.0

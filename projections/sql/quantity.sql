@@ -98,13 +98,14 @@ delete from unmeasured_event e
  where e.tenant_id = $1 and e.meter_id = n.meter_id and e.position = n.position;
 
 -- name: add
--- In key order, as every writer of this table does, so that two of them cannot wait for each other in a circle.
+-- In key order, as every writer of this table does, so that two of them cannot wait for each other in a circle. Numbers
+-- come as text: the driver needs three times as long to pack a numeric as the server needs to read one.
 insert into quantity as q (
   tenant_id, meter_id, customer_id, hour, events, unmeasured, total, low, high,
   last_timestamp, last_position, last_value)
 select $1, n.*
-  from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::numeric[], $8::numeric[],
-              $9::numeric[], $10::timestamptz[], $11::bigint[], $12::numeric[])
+  from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[]::numeric[],
+              $8::text[]::numeric[], $9::text[]::numeric[], $10::timestamptz[], $11::bigint[], $12::text[]::numeric[])
        as n (meter_id, customer_id, hour, events, unmeasured, total, low, high,
              last_timestamp, last_position, last_value)
  order by n.meter_id, n.customer_id, n.hour
@@ -115,12 +116,13 @@ on conflict (tenant_id, meter_id, customer_id, hour) do update set
   -- least and greatest pass over nulls: an hour that had no usable value takes the newcomer's.
   low        = least(q.low, excluded.low),
   high       = greatest(q.high, excluded.high),
-  (last_timestamp, last_position, last_value) = (
-    select l.t, l.p, l.v
-      from (values (q.last_timestamp, q.last_position, q.last_value),
-                   (excluded.last_timestamp, excluded.last_position, excluded.last_value)) as l (t, p, v)
-     order by l.t desc nulls last, l.p desc nulls last
-     limit 1);
+  -- The later one stays. The comparison is null when either has no usable value: then it is whichever has one.
+  last_timestamp = case when coalesce((excluded.last_timestamp, excluded.last_position) > (q.last_timestamp, q.last_position),
+                             excluded.last_timestamp is not null) then excluded.last_timestamp else q.last_timestamp end,
+  last_position  = case when coalesce((excluded.last_timestamp, excluded.last_position) > (q.last_timestamp, q.last_position),
+                             excluded.last_timestamp is not null) then excluded.last_position else q.last_position end,
+  last_value     = case when coalesce((excluded.last_timestamp, excluded.last_position) > (q.last_timestamp, q.last_position),
+                             excluded.last_timestamp is not null) then excluded.last_value else q.last_value end;
 
 -- name: add_distinct
 insert into distinct_value (tenant_id, meter_id, customer_id, hour, digest)
