@@ -49,6 +49,9 @@ REQUESTS_PER_SECOND = 10
 WATCHED_REQUESTS = 4
 """Of so many requests one is watched until every viewer has seen it: watching all of them costs more than sending."""
 
+WARM_SECONDS = 5
+"""The load goes on for so long before it is measured: at its first moment everybody's values are due at once."""
+
 CUT_SECONDS = 15
 CUT_AFTER = 3
 """After the measurement the load goes on for so long, and so far into it many are cut."""
@@ -198,18 +201,11 @@ async def churn(seats: list[Seat], flags: argparse.Namespace) -> None:
 
 
 async def cut_many(seats: list[Seat], cuts: int) -> float:
-    """So many lose the connection at once and come back as fast as they can; seconds until all are back."""
-    chosen = iter(random.Random(8).sample([seat for seat in seats if seat.reads], cuts))
+    """So many lose the connection at once and all come back at once; seconds until the last is back."""
     await asyncio.sleep(CUT_AFTER)
+    chosen = random.Random(8).sample([seat for seat in seats if seat.reads], cuts)
     began = time.perf_counter()
-
-    async def some() -> None:
-        for seat in chosen:
-            await seat.cut()
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(RAMP_AT_ONCE):
-            tasks.create_task(some())
+    await asyncio.gather(*(seat.cut() for seat in chosen))
     return time.perf_counter() - began
 
 
@@ -293,6 +289,8 @@ async def measure(url: str, pid: int, businesses: list[Business], flags: argpars
         await asyncio.gather(*(seat.shown.wait() for seat in seats if seat.reads))
         print(f"{len(seats):,} sockets connected in {connecting:.1f} s and shown everything", file=sys.stderr)
         memory = asyncio.create_task(watch_memory(pid, highest))
+        await load(client, businesses, flags, WARM_SECONDS)
+        outcome.delays.clear()
         churning = asyncio.create_task(churn(seats, flags))
         rate = await load(client, businesses, flags, flags.seconds)
         await churning

@@ -151,9 +151,9 @@ class LogFeed:
 
     async def reach(self, tenant_id: str, position: int) -> None:
         """Wait until the log is taken in up to ``position``. Raises as ``app.projecting.wait_for``."""
-        await wait_for(self._service, tenant_id, position)
         tenant = await self._follow(tenant_id)
         if tenant.position < position:
+            await wait_for(self._service, tenant_id, position)
             await self._take_in(tenant)
             await self._serve(tenant)
 
