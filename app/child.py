@@ -27,6 +27,10 @@ from domain.tenant import Rules
 GRACE_SECONDS = 10
 """How long requests in flight may take once the process was told to stop."""
 
+IDLE_SECONDS = 75
+"""How long a connection may lie idle between two requests: longer than clients and load balancers commonly keep one
+(5 to 60 s). The client should hang up first: otherwise a request may meet a connection that is just being closed."""
+
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """How rarely circles of references are looked for. Nearly everything here is freed without, and a look at all there is
 holds up everybody: nearly a second, several times a minute, with 5,000 sockets and Python's own 700, 10 and 10."""
@@ -72,6 +76,7 @@ def server_config(application: ASGIApp) -> uvicorn.Config:
         application,  # type: ignore[arg-type]
         log_level="warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
         server_header=False,
         ws=BoundedWebSocket,
         ws_max_size=FRAME_MAX_BYTES,

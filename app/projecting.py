@@ -12,12 +12,13 @@ from app.service import Service
 from domain.errors import Invalid, Refusal
 from projections.database import Database
 from projections.log_reader import head
-from projections.quantities import lagging, project_page, projected_position
+from projections.quantities import lagging, project_page, projected_position, ring
 
 LOG = logging.getLogger("taximeter.projector")
 
 DOORBELL = "taximeter_doorbell"
-"""The channel on which ingest says that there is something to project. A lost ring costs a second, nothing else."""
+"""The channel on which ingest says that a tenant's log grew: the payload is its id. A lost ring costs a second, nothing
+else."""
 
 SWEEP_SECONDS = 1.0
 """How long the projector waits for a ring before it looks by itself."""
@@ -145,7 +146,7 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 class Doorbell:
-    """Rings for the projector after appends, at most once per ``PAUSE_SECONDS`` however many there are.
+    """Rings for projector and live feed after appends, at most once per ``PAUSE_SECONDS`` however many there are.
 
     A NOTIFY takes a lock of the whole server while it commits, so it stays out of the append's transaction.
     """
@@ -155,22 +156,20 @@ class Doorbell:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._ringing: asyncio.Task[None] | None = None
-        self._again = False
+        self._tenants: set[str] = set()
 
-    def ring(self) -> None:
-        """Say that there is something to project; returns at once."""
+    def ring(self, tenant_id: str) -> None:
+        """Say that the tenant's log grew; returns at once."""
+        self._tenants.add(tenant_id)
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.get_running_loop().create_task(self._ring())
-        else:
-            self._again = True
 
     async def _ring(self) -> None:
-        while True:
-            self._again = False
+        while self._tenants:
+            tenants, self._tenants = self._tenants, set()
             try:
-                await self._service.pool.execute(f"notify {DOORBELL}")
+                async with self._service.pool.acquire() as connection:
+                    await ring(connection, DOORBELL, tenants)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 LOG.info("the doorbell did not ring (%s); the sweep finds the work", error)
             await asyncio.sleep(self.PAUSE_SECONDS)
-            if not self._again:
-                return

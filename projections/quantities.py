@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 import msgspec
@@ -45,6 +45,11 @@ async def lagging(database: Database) -> list[Lagging]:
     """The tenants with something to project. A read without locks: claiming one is another step."""
     rows = await database.fetch(SQL["lagging"])
     return [Lagging(row["tenant_id"], row["position"], row["projected"]) for row in rows]
+
+
+async def ring(database: Database, channel: str, tenant_ids: Collection[str]) -> None:
+    """Say on a channel that something of these tenants moved on, once the transaction commits."""
+    await database.execute(SQL["ring"], channel, list(tenant_ids))
 
 
 async def projected_position(database: Database, tenant_id: str) -> int:
@@ -101,7 +106,7 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
     moved = await database.execute(SQL["advance"], tenant_id, position, end)
     if moved != "UPDATE 1":
         raise RuntimeError(f"the checkpoint of tenant {tenant_id} is not at {position} any more")
-    await database.execute(SQL["ring"], PROJECTED, tenant_id)
+    await ring(database, PROJECTED, [tenant_id])
     return end
 
 

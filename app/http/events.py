@@ -111,7 +111,7 @@ async def ingest(
     try:
         receipt, problems = await record(service, request.auth, decoded, skip_invalid=on_invalid == "skip")
     finally:
-        doorbell.ring()
+        doorbell.ring(request.auth.tenant_id)
     errors = [problem_members(item) for item in problems]
     return IngestAnswer(receipt.ingested_count, receipt.duplicate_count, receipt.conflicts, receipt.position, errors)
 
@@ -144,7 +144,7 @@ async def void(request: Asked, service: Serving, doorbell: Ringing, data: JSONBo
     try:
         return await void_events(service, request.auth, data.event_ids, data.reason or "")
     finally:
-        doorbell.ring()
+        doorbell.ring(request.auth.tenant_id)
 
 
 @get("/events", guards=[requires("read")])

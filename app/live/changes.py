@@ -19,6 +19,10 @@ from domain.tenant import Tenant
 from domain.wallet import Wallet
 from projections.database import Database, Row
 
+AHEAD_MAX = 100_000
+"""Events that the feed may be ahead of the quantities: seconds of work. Who is read anew waits for the quantities to
+come there; when they are further behind, as while they are counted from the start, the feed follows them instead."""
+
 PAGE_COMMITS = 200
 """Commits read in one step: at full load some hundred milliseconds of the log."""
 
@@ -45,8 +49,8 @@ class Changes(msgspec.Struct):
 async def changes_after(
     database: Database, tenant_id: str, after: int, customers: Collection[str] | None
 ) -> Changes | None:
-    """The next page of changes past a position that are projected, or ``None``. ``None`` customers are all."""
-    page = await database.fetchrow(SQL["page"], tenant_id, after, PAGE_COMMITS)
+    """The next page of changes past a position, or ``None`` when there is none. ``None`` customers are all."""
+    page = await database.fetchrow(SQL["page"], tenant_id, after, PAGE_COMMITS, AHEAD_MAX)
     if page is None or page["until"] is None:
         return None
     until, kinds = page["until"], page["kinds"]

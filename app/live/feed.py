@@ -1,8 +1,9 @@
 """Following the log in one process: whoever is watched is held, moved on with every commit, and offered again.
 
-The projector rings when it has moved a tenant on. The feed then reads the span of the log that it has not seen, up to
-the projected position, counts its usage for those who are held, and offers what became different. A page of the log is
-taken in at once, so the more there is to do, the fewer values are shown in between: nobody waits for an old one.
+Whoever appends usage rings, and the projector when it has moved a tenant on. The feed then reads the span of the log
+that it has not seen, counts its usage for those who are held, and offers what became different. It does not wait for
+the projector: only who is read anew is read as of a projected position, and that one is waited for. A page of the log
+is taken in at once, so the more there is to do, the fewer values are shown in between: nobody waits for an old one.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from zlib import crc32
 
 import asyncpg
 
-from app.keys import system_caller
 from app.live.changes import changes_after
-from app.live.followed import Followed, Reading
-from app.live.held import HeldCustomer, hold
+from app.live.followed import Followed
+from app.live.held import HeldCustomer
 from app.live.listening import listening
+from app.live.readers import Readers
 from app.live.standing import Standing
 from app.live.statements import SQL
 from app.live.watching import Watcher
-from app.projecting import RETRY_SECONDS, wait_any, wait_for
+from app.projecting import DOORBELL, RETRY_SECONDS, NotProjected, wait_any, wait_for
 from app.rules import now_of
 from app.service import Service
 from domain.errors import NotFound
@@ -37,11 +38,8 @@ LOG = logging.getLogger("taximeter.live")
 SWEEP_SECONDS = 1.0
 """How long the feed waits for a ring before it looks by itself: a lost one costs that much and nothing else."""
 
-READERS = 3
-"""Customers that are read at once. Each takes a connection, and requests need most of them."""
-
-READ_IN_A_TURN = 60
-"""Customers read anew before the log is looked at again, so that many of them cannot hold up those who are counted."""
+READING_MAX = 60
+"""Customers of a tenant that are being read anew or wait for a reader. What is read meanwhile is kept for each."""
 
 PACE_SECONDS = 0.05
 """The least time between two offers of a customer: twenty a second look like motion."""
@@ -82,12 +80,13 @@ class LogFeed:
         self._rung: set[str] = set()
         self._ring = asyncio.Event()
         self._work = asyncio.Event()
-        self._readers = asyncio.Semaphore(READERS)
+        self._readers = Readers(service, self._was_read)
         self._watches = 0
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
         self._sweeps_at = 0.0
         self._lost = False
+        self._failed: BaseException | None = None
 
     async def watch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> Standing:
         """The customer's current state; from now on every newer one is offered. Raises ``NotFound``."""
@@ -100,7 +99,7 @@ class LogFeed:
         tenant.idle_since.pop(customer_id, None)
         held = tenant.held.get(customer_id)
         if held is None or held.stale:
-            held = await self._read(tenant, customer_id)
+            held = await asyncio.shield(self._readers.read(tenant, customer_id))
         if held.restate(tenant.position):
             self._offer(tenant, held)
         return held.standing
@@ -116,7 +115,7 @@ class LogFeed:
                 after = row["customer_id"]
                 held = tenant.held.get(after)
                 if held is None or held.stale:
-                    held = await self._read(tenant, after)
+                    held = await asyncio.shield(self._readers.read(tenant, after))
                 watcher.offer(held.standing)
             if len(rows) < PAGE_CUSTOMERS:
                 return
@@ -153,9 +152,12 @@ class LogFeed:
         """Wait until the log is taken in up to ``position``. Raises as ``app.projecting.wait_for``."""
         tenant = await self._follow(tenant_id)
         if tenant.position < position:
+            await self._take_in(tenant)
+        if tenant.position < position:
+            # Past the log's end, which is refused, or so far ahead of the quantities that nothing is read yet.
             await wait_for(self._service, tenant_id, position)
             await self._take_in(tenant)
-            await self._serve(tenant)
+        await self._serve(tenant)
 
     async def customer_of(self, tenant_id: str, subscription_id: str) -> str:
         """The customer of a subscription. Raises ``NotFound``."""
@@ -169,7 +171,7 @@ class LogFeed:
         while True:
             try:
                 async with (
-                    listening(self._service.pool, PROJECTED, self._rang) as hung_up,
+                    listening(self._service.pool, (DOORBELL, PROJECTED), self._rang) as hung_up,
                     asyncio.TaskGroup() as tasks,
                 ):
                     if self._lost:
@@ -261,25 +263,28 @@ class LogFeed:
         if tenant_id not in self._tenants:
             async with self._service.pool.acquire() as connection:
                 position = await projected_position(connection, tenant_id)
-            self._tenants.setdefault(tenant_id, Followed(tenant_id, position, position))
+            self._tenants.setdefault(tenant_id, Followed(tenant_id, position, position, position))
         return self._tenants[tenant_id]
 
     async def _has_customer(self, tenant_id: str, customer_id: str) -> bool:
         return bool(await self._service.pool.fetchval(SQL["has_customer"], tenant_id, customer_id))
 
     async def _take_in(self, tenant: Followed) -> None:
-        """Count what is projected and not seen."""
+        """Count what is recorded and not seen."""
         async with tenant.lock, self._service.pool.acquire() as connection:
             more = True
             while more:
-                changes = await changes_after(connection, tenant.tenant_id, tenant.position, tenant.interesting())
+                asked = tenant.interesting()
+                changes = await changes_after(connection, tenant.tenant_id, tenant.position, asked)
                 if changes is not None:
-                    tenant.take_in(changes)
+                    tenant.take_in(changes, asked)
                 more = changes is not None and changes.more
 
     async def _serve(self, tenant: Followed) -> None:
-        """Reckon and offer those whose turn it is; read anew as many as a turn has room for."""
-        anew: list[str] = []
+        """Reckon and offer those whose turn it is, and begin to read anew those who have to be."""
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
         loop = asyncio.get_running_loop()
         since = now = loop.time()
         for customer_id in tenant.due(now):
@@ -287,7 +292,7 @@ class LogFeed:
                 continue  # Somebody else has served it meanwhile.
             held = tenant.held.get(customer_id)
             if held is None or held.stale:
-                anew.append(customer_id)
+                self._read_anew(tenant, customer_id)
                 continue
             del tenant.dirty[customer_id]
             if held.restate(tenant.position):
@@ -295,7 +300,6 @@ class LogFeed:
             if loop.time() - since > BREATHE_SECONDS:
                 await asyncio.sleep(0)
                 since = loop.time()
-        await self._read_some(tenant, anew[:READ_IN_A_TURN])
         tenant.note_offered()
         self._come_back_for(tenant)
 
@@ -324,38 +328,27 @@ class LogFeed:
             self._rings_at = at
             self._timer = loop.call_at(self._rings_at, self._work.set)
 
-    async def _read_some(self, tenant: Followed, customer_ids: list[str]) -> None:
-        """Read them anew. One that cannot be read is a defect of ours: it is told, and waits for its next change."""
-        for customer_id in customer_ids:
-            tenant.dirty.pop(customer_id, None)
-        reads = [self._read(tenant, customer_id) for customer_id in customer_ids]
-        for customer_id, outcome in zip(
-            customer_ids, await asyncio.gather(*reads, return_exceptions=True), strict=True
-        ):
-            if isinstance(outcome, LOST):
-                tenant.dirty[customer_id] = None
-                raise outcome
-            if isinstance(outcome, BaseException):
-                LOG.error("customer %s of tenant %s cannot be read", customer_id, tenant.tenant_id, exc_info=outcome)
+    def _read_anew(self, tenant: Followed, customer_id: str) -> None:
+        if customer_id in tenant.reading or len(tenant.reading) < READING_MAX:
+            del tenant.dirty[customer_id]
+            task = self._readers.read(tenant, customer_id)
+            task.add_done_callback(lambda done: self._note_failure(tenant, customer_id, done))
 
-    async def _read(self, tenant: Followed, customer_id: str) -> HeldCustomer:
-        """Read a customer anew and offer it; everybody who asks meanwhile waits for the same reading."""
-        running = tenant.reading.get(customer_id)
-        if running is None:
-            task = asyncio.create_task(self._hold(tenant, customer_id))
-            running = tenant.reading[customer_id] = Reading(task)
-        return await asyncio.shield(running.task)
+    def _note_failure(self, tenant: Followed, customer_id: str, task: asyncio.Task[HeldCustomer]) -> None:
+        """A reading that came to nothing is made again; after a defect of ours only when something changes."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, (*LOST, NotProjected)):
+            tenant.dirty[customer_id] = None
+        else:
+            LOG.error("customer %s of tenant %s cannot be read", customer_id, tenant.tenant_id, exc_info=error)
+        if isinstance(error, LOST):
+            self._failed = error
+        self._work.set()
 
-    async def _hold(self, tenant: Followed, customer_id: str) -> HeldCustomer:
-        try:
-            async with self._readers:
-                held = await hold(self._service, system_caller(tenant.tenant_id), customer_id)
-        finally:
-            meanwhile = tenant.reading.pop(customer_id)
-        for row in meanwhile.rows:
-            if row["position"] > held.position:
-                held.count(row)
-        held.stale |= meanwhile.stale_at > held.position
+    def _was_read(self, tenant: Followed, held: HeldCustomer) -> None:
+        """Take the place of what was held before, and offer it; what is stale already is read once more."""
+        customer_id = held.customer_id
         before = tenant.held.get(customer_id)
         different = held.follow(before) if before is not None else True
         tenant.held[customer_id] = held
@@ -363,7 +356,6 @@ class LogFeed:
             tenant.idle_since.setdefault(customer_id, asyncio.get_running_loop().time())
         if held.stale:
             tenant.dirty[customer_id] = None
-            self._work.set()
         if held.restate(tenant.position) or different:
             self._offer(tenant, held)
-        return held
+        self._work.set()

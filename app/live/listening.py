@@ -1,9 +1,9 @@
-"""Listening to a channel of the database on a connection of its own."""
+"""Listening to channels of the database on a connection of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -25,7 +25,7 @@ class _Listening(Protocol):
 
 
 @asynccontextmanager
-async def listening(pool: Pool, channel: str, rang: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+async def listening(pool: Pool, channels: Collection[str], rang: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
     """``rang`` is called with the payload of each ring; the event that is given is set when the connection ends."""
     async with pool.acquire() as connection:
         listener = cast("_Listening", connection)
@@ -38,10 +38,11 @@ async def listening(pool: Pool, channel: str, rang: Callable[[str], None]) -> As
             hung_up.set()
 
         listener.add_termination_listener(ended)
-        await listener.add_listener(channel, rung)
+        for channel in channels:
+            await listener.add_listener(channel, rung)
         try:
             yield hung_up
         finally:
             listener.remove_termination_listener(ended)
-            if not listener.is_closed():
+            for channel in channels if not listener.is_closed() else ():
                 await listener.remove_listener(channel, rung)

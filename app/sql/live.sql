@@ -1,12 +1,16 @@
 -- Following the log for the live channel.
 
 -- name: page
--- The last position of the next commits, as far as the quantities are projected, and what kinds they are: most pages are
--- of usage alone, and the other kinds need not be asked for. A full page may have another behind it.
+-- The last position of the next commits and what kinds they are: most pages are of usage alone, and the other kinds need
+-- not be asked for. A full page may have another behind it. The page ends with the quantities when they are too far behind.
 select max(last_position) as until, array_agg(distinct kind) as kinds, count(*) = $3 as more
   from (select last_position, kind from log.commit
          where tenant_id = $1 and last_position > $2
-           and last_position <= (select position from progress where tenant_id = $1 and projection = 'quantities')
+           and last_position <= (
+             select case when h.position - coalesce(p.position, 0) <= $4 then h.position else coalesce(p.position, 0) end
+               from log.head h
+               left join progress p on p.tenant_id = h.tenant_id and p.projection = 'quantities'
+              where h.tenant_id = $1)
          order by last_position
          limit $3) as following;
 

@@ -22,7 +22,7 @@ on conflict do nothing;
 update progress set position = $3 where tenant_id = $1 and projection = 'quantities' and position = $2;
 
 -- name: ring
-select pg_notify($1, $2);
+select pg_notify($1, tenant_id) from unnest($2::text[]) as tenant_id;
 
 -- name: position
 select position from progress where tenant_id = $1 and projection = 'quantities';

@@ -55,7 +55,7 @@ async def test_the_bell_wakes_the_projector(
         bell = Doorbell(service)
         for number in range(1, 4):
             position = await use(service, caller, str(number))
-            bell.ring()
+            bell.ring(caller.tenant_id)
             await projected(service, caller, position)
 
 

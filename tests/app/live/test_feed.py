@@ -13,6 +13,7 @@ import pytest
 
 from app.keys import create_key, system_caller
 from app.live import feed as feed_module
+from app.live import readers
 from app.live.feed import LogFeed
 from app.live.held import HeldCustomer
 from app.live.standing import Standing
@@ -20,6 +21,7 @@ from app.projecting import NotProjected, project_all
 from app.service import Caller, Service
 from app.voiding import void_events
 from domain.errors import Invalid, NotFound
+from tests.app.live.following import moved_on
 from tests.app.shop import MAY, Shop, price_of, sms_price
 from tests.conftest import MovingClock
 
@@ -65,8 +67,8 @@ def feed(service: Service) -> LogFeed:
 async def look(shop: Shop, feed: LogFeed) -> None:
     """The projector moves on, and the feed after it, until there is nothing left."""
     await project_all(shop.service)
-    await feed.turn()
-    await feed.turn()
+    await moved_on(feed)
+    await moved_on(feed)
 
 
 async def watching(shop: Shop, feed: LogFeed, customer_id: str = "ada") -> Noting:
@@ -96,7 +98,7 @@ async def test_an_event_costs_no_reading(
     async def never(*_: object) -> HeldCustomer:
         raise AssertionError("it was read anew")
 
-    monkeypatch.setattr(feed_module, "hold", never)
+    monkeypatch.setattr(readers, "hold", never)
     for expected in range(1, 4):
         await shop.use(clock.now)
         await look(shop, feed)
@@ -211,17 +213,18 @@ async def test_an_event_while_reading_is_counted_once(
     shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One event before the snapshot and one after it, both taken in from the log while the customer is read."""
-    real = feed_module.hold
+    real = readers.hold
 
     async def slow(*asked: object) -> HeldCustomer:
         await shop.use(clock.now)
         await project_all(shop.service)
         held = await real(*asked)  # type: ignore[arg-type]
         await shop.use(clock.now)
-        await look(shop, feed)
+        await project_all(shop.service)
+        await feed.turn()
         return held
 
-    monkeypatch.setattr(feed_module, "hold", slow)
+    monkeypatch.setattr(readers, "hold", slow)
     watcher = await watching(shop, feed)
     await look(shop, feed)
     assert watcher.quantity() == 2
@@ -230,7 +233,7 @@ async def test_an_event_while_reading_is_counted_once(
 async def test_a_change_while_reading_makes_it_be_read_once_more(
     shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, reads = feed_module.hold, 0
+    real, reads = readers.hold, 0
 
     async def slow(*asked: object) -> HeldCustomer:
         nonlocal reads
@@ -238,10 +241,11 @@ async def test_a_change_while_reading_makes_it_be_read_once_more(
         reads += 1
         if reads == 1:
             await shop.pay_in(100)
-            await look(shop, feed)
+            await project_all(shop.service)
+            await feed.turn()
         return held
 
-    monkeypatch.setattr(feed_module, "hold", slow)
+    monkeypatch.setattr(readers, "hold", slow)
     watcher = await watching(shop, feed)
     await look(shop, feed)
     assert reads == 2
@@ -249,14 +253,14 @@ async def test_a_change_while_reading_makes_it_be_read_once_more(
 
 
 async def test_many_who_ask_at_once_are_read_once(shop: Shop, feed: LogFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, reads = feed_module.hold, 0
+    real, reads = readers.hold, 0
 
     async def counted(*asked: object) -> HeldCustomer:
         nonlocal reads
         reads += 1
         return await real(*asked)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(feed_module, "hold", counted)
+    monkeypatch.setattr(readers, "hold", counted)
     await asyncio.gather(*(watching(shop, feed) for _ in range(20)))
     assert reads == 1
 
@@ -320,14 +324,91 @@ async def test_a_position_is_reached_before_anything_is_shown(shop: Shop, feed: 
         await feed.reach(shop.tenant_id, position + 1)
 
 
-async def test_what_no_projector_counts_is_not_reached(
+async def test_who_is_not_projected_is_not_shown(
     shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.projecting.WAIT_FOR_POSITION_SECONDS", 0.05)
     await shop.use(clock.now)
     position = await shop.service.pool.fetchval("select position from log.head where tenant_id = $1", shop.tenant_id)
+    await feed.reach(shop.tenant_id, position)
     with pytest.raises(NotProjected):
-        await feed.reach(shop.tenant_id, position)
+        await feed.watch_customer(shop.tenant_id, "ada", Noting())
+
+
+async def test_usage_is_shown_before_it_is_projected(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    watcher = await watching(shop, feed)
+    await shop.use(clock.now, clock.now, clock.now)
+    await feed.turn()
+    assert watcher.quantity() == 3
+    await look(shop, feed)
+    assert watcher.quantity() == 3
+
+
+async def test_who_is_read_anew_has_what_was_shown_to_others_before_it_was_projected(
+    shop: Shop, feed: LogFeed, clock: MovingClock
+) -> None:
+    await shop.customer("bob")
+    await shop.subscribe(customer_id="bob")
+    await project_all(shop.service)
+    await watching(shop, feed)
+    await shop.use(clock.now)
+    await shop.use(clock.now, clock.now, customer_id="bob")
+    await feed.turn()
+    later = asyncio.create_task(watching(shop, feed, "bob"))
+    await asyncio.sleep(0.1)
+    assert not later.done()
+    await project_all(shop.service)
+    assert (await later).quantity("bob") == 2
+
+
+async def test_who_begins_to_be_held_while_a_page_is_read_is_not_missing_from_it(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page was asked for without this customer, and its usage is not projected when the customer is read."""
+    await shop.customer("bob")
+    await shop.subscribe(customer_id="bob")
+    await project_all(shop.service)
+    watcher, real = await watching(shop, feed), feed_module.changes_after
+    others: list[Noting] = []
+
+    async def slow(*asked: object) -> object:
+        changes = await real(*asked)  # type: ignore[arg-type]
+        if changes is not None and not others:
+            others.append(await watching(shop, feed, "bob"))
+        return changes
+
+    monkeypatch.setattr(feed_module, "changes_after", slow)
+    await shop.use(clock.now)
+    await shop.use(clock.now, clock.now, customer_id="bob")
+    await feed.turn()
+    assert (watcher.quantity(), others[0].quantity("bob")) == (1, 0)
+    await look(shop, feed)
+    assert others[0].quantity("bob") == 2
+
+
+async def test_a_feed_that_is_far_ahead_waits_for_the_quantities(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.live.changes.AHEAD_MAX", 2)
+    watcher = await watching(shop, feed)
+    await shop.use(clock.now, clock.now, clock.now)
+    await feed.turn()
+    assert watcher.quantity() == 0
+    await look(shop, feed)
+    assert watcher.quantity() == 3
+
+
+async def test_a_watcher_with_a_defect_costs_the_others_nothing(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    class Broken(Noting):
+        def offer(self, standing: Standing) -> None:
+            raise RuntimeError("a defect")
+
+    await feed.watch_customer(shop.tenant_id, "ada", Broken())
+    watchers = [await watching(shop, feed) for _ in range(3)]
+    await feed.watch_customer(shop.tenant_id, "ada", Broken())
+    await shop.use(clock.now)
+    await look(shop, feed)
+    assert [watcher.quantity() for watcher in watchers] == [1, 1, 1]
 
 
 @pytest.fixture

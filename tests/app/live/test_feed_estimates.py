@@ -18,6 +18,7 @@ from app.live.standing import CycleStanding, Standing
 from app.projecting import project_all
 from domain import instant
 from tests.app.business import History, a_history, steps, terms
+from tests.app.live.following import moved_on
 
 EXAMPLES = int(os.environ.get("TAXIMETER_TEST_EXAMPLES", "6"))
 
@@ -51,8 +52,10 @@ def values(cycle: CycleStanding) -> Any:
 
 async def check(history: History, feed: LogFeed, watcher: Noting) -> None:
     """The newest that the watcher was offered are the estimates of now."""
+    await feed.turn()  # Ahead of the projector.
     await project_all(history.shop.service)
-    await feed.turn()
+    await moved_on(feed)
+    await moved_on(feed)
     assert watcher.seen is not None
     for cycle in watcher.seen.cycles:
         expected = await history.shop.estimate(cycle.subscription_id, instant.parse(cycle.cycle_start))
