@@ -18,7 +18,7 @@ from app.http.open_sockets import OpenSockets
 from app.http.problems import UNAVAILABLE
 from app.http.raw_path import Receive, Scope, Send
 from app.http.reading import Asked, Position, Serving
-from app.http.websocket_transport import ABORT, SEND, WRITABLE
+from app.http.websocket_transport import ABORT, SEND
 from app.live.changed import listed
 from app.live.frames import Values
 from app.live.standing import Standing
@@ -56,8 +56,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     assert task is not None, "a request runs in a task"
     extensions = scope.get("extensions") or {}
     # Another server than ours has neither: then a task is cancelled, and every frame goes the way that waits.
-    writable = extensions.get(WRITABLE, lambda: False)
-    transport = Transport(extensions.get(ABORT, task.cancel), writable, extensions.get(SEND, lambda _text: None))
+    transport = Transport(extensions.get(ABORT, task.cancel), extensions.get(SEND, lambda _text: False))
     try:
         await sockets.serve(credential, receive, send, transport)
     except asyncio.CancelledError:

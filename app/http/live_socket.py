@@ -45,13 +45,12 @@ CREDENTIAL_ENDED = 4401
 class Transport(NamedTuple):
     """What the server can do for a socket beside ASGI.
 
-    ``abort`` cuts the connection off; nothing happens when it is closed. ``writable`` says whether ``send`` can be
-    called, which sends a text without waiting.
+    ``abort`` cuts the connection off; nothing happens when it is closed. ``send`` sends a text without waiting, or says
+    that it could not.
     """
 
     abort: Callable[[], object]
-    writable: Callable[[], bool]
-    send: Callable[[str], None]
+    send: Callable[[str], bool]
 
 
 class LiveSocket:
@@ -196,13 +195,9 @@ class LiveSocket:
 
     # To the client
 
-    def free(self) -> bool:
-        """Whether a frame can be sent at once."""
-        return not (self._over or self._goes_on) and self._waiting is None and self._transport.writable()
-
-    def send(self, text: str) -> None:
-        """Send a frame at once."""
-        self._transport.send(text)
+    def send(self, text: str) -> bool:
+        """Send a frame at once, or say that it could not be."""
+        return not self._over and not self._goes_on and self._waiting is None and self._transport.send(text)
 
     def wake(self) -> None:
         """Send what can be sent at once, at most ``TURN_FRAMES``; whatever has to be waited for becomes a task."""
@@ -223,9 +218,7 @@ class LiveSocket:
             taken = conversation.take(now, position)
             if isinstance(taken, str):
                 self._room.set()
-                if self._transport.writable():
-                    self._transport.send(taken)
-                else:
+                if not self._transport.send(taken):
                     self._wait_for(partial(self._send_slowly, {"type": "websocket.send", "text": taken}))
                     return
                 if conversation.idle:

@@ -18,8 +18,8 @@ from websockets.protocol import OPEN
 ABORT = "taximeter.abort"
 """The extension of the ASGI scope that cuts the connection off: a call without arguments."""
 
-WRITABLE, SEND = "taximeter.writable", "taximeter.send"
-"""The extensions that send a text frame without waiting: a call that says whether that is possible, and one with it."""
+SEND = "taximeter.send"
+"""The extension that sends a text frame without waiting: a call with the text, which says whether it was possible."""
 
 SEND_BUFFER_BYTES = 32 * 1_024
 """What waits in this process and, twice that, in the kernel for a peer that does not read. What waits is old when it is
@@ -63,7 +63,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Give the application the means to cut the connection off, and to send without waiting."""
         self.scope["extensions"][ABORT] = self.abort  # type: ignore[index]
-        self.scope["extensions"][WRITABLE] = self.is_writable  # type: ignore[index]
         self.scope["extensions"][SEND] = self.send_text  # type: ignore[index]
         try:
             await super().run_asgi()
@@ -71,13 +70,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             # They lead back to here: the memory is free at once when nothing does.
             self.scope["extensions"].clear()  # type: ignore[union-attr]
 
-    def is_writable(self) -> bool:
-        """Whether the connection is open and the peer keeps up. Otherwise ASGI's own way waits, or tells why."""
-        return self.writable.is_set() and self.conn.state is OPEN and not self.transport.is_closing()
-
-    def send_text(self, text: str) -> None:
-        """Send a text frame. The way through the application's layers costs as much as all else done for a frame."""
+    def send_text(self, text: str) -> bool:
+        """Send a text frame, if the connection is open and the peer keeps up. Otherwise ASGI's own way waits, or tells
+        why. That way leads through the application's layers, which cost as much as all else done for a frame.
+        """
+        if not self.writable.is_set() or self.conn.state is not OPEN or self.transport.is_closing():
+            return False
         self.transport.write(framed(text))
+        return True
 
     def abort(self) -> None:
         """Cut the connection off; nothing happens when it is closed."""

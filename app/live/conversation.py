@@ -38,12 +38,8 @@ class Outlet(Protocol):
         """There is something to ``take``."""
         ...
 
-    def free(self) -> bool:
-        """Whether ``send`` can be called: nothing that was taken is still on its way."""
-        ...
-
-    def send(self, text: str) -> None:
-        """Send a frame at once."""
+    def send(self, text: str) -> bool:
+        """Send a frame at once. False, and nothing is sent, while something that was taken is still on its way."""
         ...
 
 
@@ -201,16 +197,28 @@ class Conversation:
             self._outlet.wake()
 
     def _offer_to(self, subscription: Subscription, standing: Standing) -> bool:
-        """Let a state wait, or show it at once where nothing else waits. Says whether there is something to take."""
-        if subscription.quiet and not (self._ready or self._errors or self.close_code) and self._outlet.free():
-            if subscription.is_news(standing) and (text := self._shown(subscription, standing)) is not None:
-                self._spoke = True
-                self._outlet.send(text)
+        """Show a state at once where nothing else waits, or let it wait. Says whether there is something to take."""
+        if not (self._ready or self._errors or self.close_code) and self._updates(subscription, standing):
             return False
         news = subscription.offer(standing)
         if news and subscription.has_work:
             self._ready[subscription] = None
         return news
+
+    def _updates(self, subscription: Subscription, standing: Standing) -> bool:
+        """The short way of the many values that merely go on, each to thousands of sockets. Says whether it was one."""
+        shown = subscription.followed_by(standing)
+        if shown is None:
+            return False
+        text = self._shared.update(shown.standing, standing, subscription.subscription_id, subscription.name)
+        if text is None or (text and not self._outlet.send(text)):
+            return False
+        shown.standing = standing
+        if text:
+            shown.position = standing.position
+            self._highest = max(self._highest, standing.position)
+            self._spoke = True
+        return True
 
     def alerts_until(self, position: int) -> None:
         """Alerts were recorded up to here; see ``Watcher``."""
@@ -315,9 +323,6 @@ class _Gone:
     def wake(self) -> None:
         """Nobody is there to wake."""
 
-    def free(self) -> bool:
-        """Never."""
+    def send(self, text: str) -> bool:
+        """Nothing is sent."""
         return False
-
-    def send(self, text: str) -> None:
-        """Never called."""

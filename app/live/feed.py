@@ -98,7 +98,7 @@ class LogFeed:
         watchers.add(watcher)
         tenant.idle_since.pop(customer_id, None)
         held = tenant.held.get(customer_id)
-        if held is None or held.stale:
+        if held is None or not held.catch_up():
             held = await asyncio.shield(self._readers.read(tenant, customer_id))
         if held.restate(tenant.position):
             self._offer(tenant, held)
@@ -114,7 +114,7 @@ class LogFeed:
             for row in rows:
                 after = row["customer_id"]
                 held = tenant.held.get(after)
-                if held is None or held.stale:
+                if held is None or not held.catch_up():
                     held = await asyncio.shield(self._readers.read(tenant, after))
                 watcher.offer(held.standing)
             if len(rows) < PAGE_CUSTOMERS:
@@ -291,7 +291,7 @@ class LogFeed:
             if customer_id not in tenant.dirty:
                 continue  # Somebody else has served it meanwhile.
             held = tenant.held.get(customer_id)
-            if held is None or held.stale:
+            if held is None or not held.catch_up():
                 self._read_anew(tenant, customer_id)
                 continue
             del tenant.dirty[customer_id]
@@ -354,7 +354,7 @@ class LogFeed:
         tenant.held[customer_id] = held
         if customer_id not in tenant.by_customer:
             tenant.idle_since.setdefault(customer_id, asyncio.get_running_loop().time())
-        if held.stale:
+        if not held.catch_up():
             tenant.dirty[customer_id] = None
         if held.restate(tenant.position) or different:
             self._offer(tenant, held)

@@ -99,7 +99,7 @@ class Followed:
             if self.watchers and customer_id not in self.reading:
                 self.dirty[customer_id] = None
         elif row["position"] > held.position:
-            held.count(row)
+            held.note(row)
             self.dirty[customer_id] = None
 
     def due(self, now: float) -> list[str]:

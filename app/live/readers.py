@@ -46,7 +46,7 @@ class Readers:
             del tenant.reading[customer_id]
         for row in reading.rows:
             if row["position"] > held.position:
-                held.count(row)
+                held.note(row)
         held.stale |= reading.stale_at > held.position
         self._done(tenant, held)
         return held

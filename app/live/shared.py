@@ -41,6 +41,15 @@ class Shared:
             self._before, self._after, self._listed = before, after, subscription_id
         return self._difference
 
+    def update(self, before: Standing, after: Standing, subscription_id: str | None, name: str) -> str | None:
+        """The text of the frame that brings a socket from ``before`` to ``after``: an empty one when it would show
+        nothing new, ``None`` when only a snapshot tells it.
+        """
+        changed = self.difference(before, after, subscription_id)
+        if changed.gone:
+            return None
+        return self.frame("update", name, after, after.position, changed.indexes) if changed.indexes else ""
+
     def frame(
         self,
         kind: Literal["snapshot", "update"],

@@ -38,7 +38,7 @@ class AlertPage(NamedTuple):
     limit: int = ALERTS_PAGE
 
 
-class _Shown:
+class Shown:
     """The state of one customer that was sent last, and the position it was called. ``whole``: send the next whole."""
 
     __slots__ = ("position", "standing", "whole")
@@ -83,7 +83,7 @@ class Subscription:
         self.pending: dict[str, Standing] = {}
         self.firings: deque[AlertFiring] = deque()
         self.reads_alerts = False
-        self._shown: dict[str, _Shown] = {}
+        self._shown: dict[str, Shown] = {}
         self._alerts_from = self._alerts_told = frame.after or 0
         self._all_alerts = False
 
@@ -129,10 +129,17 @@ class Subscription:
                 self._alerts_from = max(self._alerts_from, page.until)
         self.firings.extend(one for one in firings if self.subscription_id in (None, one.subscription_id))
 
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing of it waits, so that a newer state may be sent at once."""
-        return not (self.pending or self.reads_alerts or self.firings or self.owes_alerts)
+    def followed_by(self, standing: Standing) -> Shown | None:
+        """What was sent last of the customer, when an update to ``standing`` may follow it at once. ``None`` when
+        something waits to be sent before, when more than an update is owed, or when the state is an old one.
+        """
+        shown = self._shown.get(standing.customer_id)
+        if shown is None or shown.whole or self.pending or self.reads_alerts or self.firings or self.owes_alerts:
+            return None
+        position = standing.position
+        if position < self.floor or position < shown.position or position < shown.standing.position:
+            return None
+        return shown
 
     def is_news(self, standing: Standing) -> bool:
         """Whether a state is newer than what waits to be sent or was sent."""
@@ -157,7 +164,7 @@ class Subscription:
         shown = self._shown.get(standing.customer_id)
         if shown is None:
             step = self._first(standing, listed(standing, self.subscription_id))
-            self._shown[standing.customer_id] = _Shown(standing, step.position)
+            self._shown[standing.customer_id] = Shown(standing, step.position)
             return step
         changed = difference(shown.standing, standing, self.subscription_id)
         if not (shown.whole or changed.gone or changed.indexes):

@@ -35,12 +35,10 @@ class Talk:
     def wake(self) -> None:
         self.woken += 1
 
-    def free(self) -> bool:
+    def send(self, text: str) -> bool:
+        if self.is_free:
+            self.sent.append(json.loads(text))
         return self.is_free
-
-    def send(self, text: str) -> None:
-        assert self.is_free
-        self.sent.append(json.loads(text))
 
     def say(self, **frame: Any) -> Any:
         return self.conversation.receive(json.dumps(frame), self.now)

@@ -81,11 +81,11 @@ class Machine(RuleBasedStateMachine):
     def wake(self) -> None:
         pass
 
-    def free(self) -> bool:
-        return self.is_free and self.page is None
-
-    def send(self, text: str) -> None:
+    def send(self, text: str) -> bool:
+        if not self.is_free or self.page is not None:
+            return False
         self.understand(json.loads(text))
+        return True
 
     @rule(free=st.booleans())
     def keeps_up(self, free: bool) -> None:

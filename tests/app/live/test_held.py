@@ -64,7 +64,7 @@ def quantities(held: HeldCustomer) -> dict[str, str]:
 def take_in(held: HeldCustomer, events: Iterable[Any]) -> bool:
     position = 0
     for row in events:
-        held.count(row)
+        held.note(row)
         position = row["position"]
     return held.restate(position)
 
@@ -105,8 +105,13 @@ async def test_usage_of_a_closed_cycle_makes_it_stale(shop: Shop, clock: MovingC
     await shop.close_due()
     await project_all(shop.service)
     held = await hold(shop.service, shop.caller, "ada")
-    held.count(event(APRIL - timedelta(days=1)))
+    before, position = held.standing, held.position
+    held.note(event(APRIL - timedelta(days=1)))
+    held.note(event(clock.now))
+    # It stays what it was: at a later position this would not be its estimate.
+    assert not held.restate(position + 2)
     assert held.stale
+    assert (held.standing, held.position) == (before, position)
 
 
 async def test_many_distinct_values_are_not_held(
@@ -117,8 +122,20 @@ async def test_many_distinct_values_are_not_held(
     await project_all(shop.service)
     held = await hold(shop.service, shop.caller, "ada")
     assert quantities(held)["visitors"] == "3"
-    held.count(event(clock.now, n="9"))
-    assert held.stale
+    held.note(event(clock.now, n="9"))
+    assert not held.catch_up()
+
+
+async def test_only_so_many_events_are_noted_before_they_are_counted(
+    shop: Shop, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_module, "NOTED_MAX", 2)
+    held = await hold(shop.service, shop.caller, "ada")
+    for position in range(10**6, 10**6 + 5):
+        held.note(event(clock.now, position))
+    assert len(held._noted) == 1
+    assert held.restate(10**6 + 5)
+    assert quantities(held)["tokens"] == "5"
 
 
 async def test_a_backlog_shows_the_next_invoices_cycle_and_the_newest(shop: Shop, clock: MovingClock) -> None:
