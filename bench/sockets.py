@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+WHOLE_TEXT = 0x80 | TEXT
 SHORT, LONG = 126, 127
 """What a frame's length byte says when two or eight more bytes hold the length."""
 
@@ -161,6 +162,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the answer to the upgrade, then frames."""
+        if self._upgraded and not self._buffer and data[0] == WHOLE_TEXT and data[1] == SHORT:
+            if len(data) == int.from_bytes(data[2:4]) + 4:
+                self._seat.take(data[4:])
+                return
         self._buffer += data
         if not self._upgraded:
             end = self._buffer.find(b"\r\n\r\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -91,3 +93,38 @@ def read_metadata(text: str) -> dict[str, str | bool | Decimal]:
         return {}
     values = _METADATA.decode(text)
     return {key: Decimal(value) if type(value) is int else value for key, value in values.items()}
+
+
+READERS_MAX = 1_000
+"""Readers of some keys that are kept: as many as there are sets of keys that meters of one event name look at."""
+
+
+@lru_cache(READERS_MAX)
+def metadata_reader(keys: frozenset[str]) -> Callable[[str], dict[str, str | bool | Decimal]]:
+    """``read_metadata`` for those who look at some keys only: what it returns has no others.
+
+    Several times cheaper, since nothing is made of the rest. It raises as ``read_metadata``, but not for what is wrong
+    inside of a value that nobody looks at.
+    """
+    if not keys:
+        return lambda _: {}
+    if any(character < " " or character in '"\\' for character in "".join(keys)):
+        # msgspec gives no field such a name.
+        return lambda text: {key: value for key, value in read_metadata(text).items() if key in keys}
+    ordered = sorted(keys)
+    fields = [(f"field_{index}", Any, msgspec.UNSET) for index in range(len(ordered))]
+    renamed = {name: key for (name, _, _), key in zip(fields, ordered, strict=True)}
+    decoder = msgspec.json.Decoder(msgspec.defstruct("Metadata", fields, rename=renamed, gc=False), float_hook=Decimal)
+
+    def read(text: str) -> dict[str, str | bool | Decimal]:
+        if not text:
+            return {}
+        decoded = decoder.decode(text)
+        values: dict[str, str | bool | Decimal] = {}
+        for name, key in renamed.items():
+            value = getattr(decoded, name)
+            if value is not msgspec.UNSET:
+                values[key] = Decimal(value) if type(value) is int else value
+        return values
+
+    return read

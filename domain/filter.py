@@ -85,6 +85,13 @@ def write_filter(f: Filter) -> object:
     }
 
 
+def keys_of(f: Filter | None) -> frozenset[str]:
+    """The metadata keys that a filter looks at; ``None`` looks at none."""
+    if f is None:
+        return frozenset()
+    return frozenset[str]().union(*({one.key} if isinstance(one, Condition) else keys_of(one) for one in f.clauses))
+
+
 def matches(f: Filter | None, metadata: Mapping[str, object]) -> bool:
     """Whether an event with this metadata passes the filter; without a filter every event does.
 

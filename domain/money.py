@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 
 from domain import number
@@ -14,6 +15,10 @@ PRICE_MAX_WHOLE_DIGITS = 5
 
 PRICE_MAX_FRACTION_DIGITS = 12
 """Digits after the point of a price per unit, in minor units: the wire contract's limit."""
+
+PRICE_TEXTS_MAX = 1_000
+"""Texts of prices that are kept. A price stands on the lines of all its customers, and live estimates name it all the
+time."""
 
 # ISO 4217, list one, by number of decimals, without the codes that have none (metals, units of account,
 # test codes). ANG, BGN, HRK and SLL are withdrawn, but the wire contract still names them.
@@ -62,6 +67,7 @@ def major_text(minor: int, currency: str) -> str:
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
 
 
+@lru_cache(PRICE_TEXTS_MAX)
 def price_major_text(minor_price: Decimal, currency: str) -> str:
     """A price in minor units, exact, in major units: 0.1 of USD is ``0.001``.
 

@@ -322,17 +322,19 @@ def _fixed_line(facts: CycleFacts, product: RatedProduct) -> Line:
     share = Decimal(1) if whole else _share_of_cycle(facts)
     part = "" if whole or not begun_late else f", from {instant.moment(facts.start)}"
     part += "" if whole or not cut else f", until {instant.moment(facts.end)}"
+    exact_units = number.times(quantity, share)
+    units = number.plain(exact_units)
     return Line(
         kind=LineKind.fixed if whole else LineKind.proration,
         product_id=product.product_id,
         meter_id=None,
         description=f"{product.name}: fixed price per cycle{part}",
-        consumed_units=number.plain(number.times(quantity, share)),
+        consumed_units=units,
         free_units="0",
         credit_units="0",
-        paid_units=number.plain(number.times(quantity, share)),
+        paid_units=units,
         price_per_unit=number.plain(fee),
-        amount=round_to_minor(number.times(number.times(fee, quantity), share)),
+        amount=round_to_minor(number.times(fee, exact_units)),
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from domain.aggregation import EMPTY, Aggregation, Kind, Summary, added, combine, distinct_key
-from domain.event import read_metadata
-from domain.filter import Filter, matches, read_filter
+from domain.event import metadata_reader
+from domain.filter import Filter, keys_of, matches, read_filter
 from projections.database import Row
 
 HOUR = timedelta(hours=1)
@@ -47,9 +47,10 @@ class CountedMeter(msgspec.Struct, frozen=True):
         return self.counts_at(position) and (self.filter is None or matches(self.filter, metadata))
 
     @property
-    def needs_metadata(self) -> bool:
-        """A plain count never looks inside an event."""
-        return self.filter is not None or self.aggregation.key is not None
+    def keys(self) -> frozenset[str]:
+        """The metadata keys that it looks at; a plain count never looks inside an event."""
+        keys = keys_of(self.filter)
+        return keys if self.aggregation.key is None else keys | {self.aggregation.key}
 
 
 def counted_meter(row: Row) -> CountedMeter:
@@ -75,6 +76,13 @@ def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
+class NamedMeters(NamedTuple):
+    """The meters that look at one event name, and how to read what they see of an event's metadata."""
+
+    meters: Sequence[CountedMeter]
+    read: Callable[[str], Metadata]
+
+
 class Fold:
     """Summaries per meter, customer and hour, distinct values, and events without a usable value.
 
@@ -90,16 +98,14 @@ class Fold:
         self.distinct: set[tuple[str, str, datetime, bytes]] = set()
         self.unmeasured: list[tuple[str, int, str]] = []
 
-    def add(self, meters: Mapping[str, list[CountedMeter]], rows: Iterable[Row]) -> None:
+    def add(self, names: Mapping[str, NamedMeters], rows: Iterable[Row]) -> None:
         """Count rows of usage events for the meters of their event name."""
         for row in rows:
-            metadata: Metadata | None = None
-            for meter in meters[row["event_name"]]:
-                if not meter.counts_at(row["position"]):
-                    continue
-                if metadata is None and meter.needs_metadata:
-                    metadata = read_metadata(row["metadata"])
-                self._count(meter, row, metadata or {})
+            named = names[row["event_name"]]
+            metadata = named.read(row["metadata"])
+            for meter in named.meters:
+                if meter.counts_at(row["position"]):
+                    self._count(meter, row, metadata)
 
     def _count(self, meter: CountedMeter, row: Row, metadata: Metadata) -> None:
         if meter.filter is not None and not matches(meter.filter, metadata):
@@ -132,12 +138,15 @@ def distinct_digest(aggregation: Aggregation, metadata: Metadata) -> bytes:
     return sha256(distinct_key(metadata[aggregation.key])).digest()
 
 
-def by_event_name(meters: Iterable[CountedMeter]) -> dict[str, list[CountedMeter]]:
+def by_event_name(meters: Iterable[CountedMeter]) -> dict[str, NamedMeters]:
     """The meters that look at each event name."""
     names: dict[str, list[CountedMeter]] = {}
     for meter in meters:
         names.setdefault(meter.event_name, []).append(meter)
-    return names
+    return {
+        name: NamedMeters(named, metadata_reader(frozenset[str]().union(*(meter.keys for meter in named))))
+        for name, named in names.items()
+    }
 
 
 def combined(summaries: Iterable[Summary]) -> Summary:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
 from domain.chain import Commit
-from domain.event import read_metadata
-from projections.counting import HOUR, CountedMeter, Fold, HourKey, by_event_name, counted_meter, hour_key
+from projections.counting import HOUR, CountedMeter, Fold, HourKey, NamedMeters, by_event_name, counted_meter, hour_key
 from projections.database import Database, Row
 from projections.late_hours import note_late
 from projections.log_reader import END, commits_after
@@ -169,7 +168,7 @@ class _Page:
         rows = await self._database.fetch(SQL["retracted_events"], self._tenant_id, self._position, self._end)
         names, touched, places = by_event_name(meters), set[HourKey](), list[tuple[str, int]]()
         for row in rows:
-            for meter in self._counting(names.get(row["event_name"], []), row):
+            for meter in self._counting(names.get(row["event_name"]), row):
                 key = hour_key(meter, row)
                 self._note(key, row["retracted_position"])
                 if row["position"] <= self._position:
@@ -179,16 +178,18 @@ class _Page:
             await self._recount(names, touched)
             await self._database.execute(SQL["drop_unmeasured"], self._tenant_id, *_columns(places))
 
-    def _counting(self, meters: Sequence[CountedMeter], row: Row) -> list[CountedMeter]:
+    def _counting(self, named: NamedMeters | None, row: Row) -> list[CountedMeter]:
         """The meters that counted the event until it was retracted."""
-        metadata = read_metadata(row["metadata"])
+        if named is None:
+            return []
+        metadata = named.read(row["metadata"])
         return [
             meter
-            for meter in meters
+            for meter in named.meters
             if meter.created_position < row["retracted_position"] and meter.counts(row["position"], metadata)
         ]
 
-    async def _recount(self, names: dict[str, list[CountedMeter]], touched: set[HourKey]) -> None:
+    async def _recount(self, names: Mapping[str, NamedMeters], touched: set[HourKey]) -> None:
         fold = Fold(only=touched)
         for customer_id, hour in sorted({(customer_id, hour) for _, customer_id, hour in touched}):
             since, after = hour, 0

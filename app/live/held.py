@@ -22,14 +22,13 @@ from app.service import Caller, Service
 from domain import number
 from domain.aggregation import Aggregation
 from domain.customer import Customer
-from domain.event import read_metadata
 from domain.invoice import Document, Subject, compose
 from domain.plan import OpenedCycle
 from domain.rating import ZERO, CycleFacts, MeterUsage, rate
 from domain.settlement import settle
 from domain.subscription import Status, Subscription
 from projections.aggregates import Aggregates, Span, known
-from projections.counting import CountedMeter, Metadata, by_event_name
+from projections.counting import CountedMeter, Metadata, NamedMeters, by_event_name
 from projections.database import Row
 from projections.rating_facts import LineCredits, MeterKey
 from projections.usage import Measured
@@ -72,7 +71,7 @@ class HeldCustomer:
         self._parts: dict[str, list[tuple[Sequence[datetime], list[Measured]]]] = {}
         for span, parts in known_at.measures.items():
             self._parts.setdefault(span[0], []).append((span[2], parts))
-        self._meters: Mapping[str, list[CountedMeter]] = {}
+        self._meters: Mapping[str, NamedMeters] = {}
         self._aggregations: Mapping[str, Aggregation] = {}
         self._closed_until: datetime | None = None
         self._countable = True
@@ -124,10 +123,11 @@ class HeldCustomer:
         return not self.stale
 
     def _count_row(self, row: Row) -> None:
-        metadata: Metadata | None = None
-        for meter in self._meters.get(row["event_name"], ()):
-            if metadata is None:
-                metadata = read_metadata(row["metadata"])
+        named = self._meters.get(row["event_name"])
+        if named is None:
+            return
+        metadata = named.read(row["metadata"])
+        for meter in named.meters:
             if meter.counts(row["position"], metadata):
                 self._count(meter, row, metadata)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.event import canonical, read_metadata
+from domain.event import canonical, metadata_reader, read_metadata
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 MICROS = st.integers(-(2**63), 2**63 - 1)
@@ -90,3 +90,35 @@ def test_reading_agrees_with_the_standard_library_to_the_last_digit(numbers: dic
     values = read_metadata(text)
     assert values == expected
     assert all(type(value) is Decimal for value in values.values())
+
+
+KEYS = st.sampled_from(["tokens", "model", "é", "", 'a"b', "back\\slash", "line\n", "\u2028"])
+
+
+@given(
+    st.frozensets(KEYS),
+    st.lists(
+        st.tuples(KEYS, st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from([Decimal("0.10")])),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_a_reader_of_some_keys_reads_what_the_whole_says_of_them(
+    keys: frozenset[str], pairs: list[tuple[str, object]], escaped: bool
+) -> None:
+    members = [
+        f"{json.dumps(key, ensure_ascii=escaped)}: {value if isinstance(value, Decimal) else json.dumps(value)}"
+        for key, value in pairs
+    ]
+    text = f"{{{', '.join(members)}}}"
+    expected = {key: value for key, value in read_metadata(text).items() if key in keys}
+    read = metadata_reader(keys)(text)
+    assert read == expected
+    assert {key: type(value) for key, value in read.items()} == {key: type(value) for key, value in expected.items()}
+    assert metadata_reader(keys)("") == {}
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '"a"', "{", "nonsense"])
+def test_a_reader_of_some_keys_refuses_what_is_no_object(text: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        metadata_reader(frozenset({"a"}))(text)

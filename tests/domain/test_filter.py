@@ -20,6 +20,7 @@ from domain.filter import (
     Filter,
     InvalidFilter,
     Operator,
+    keys_of,
     matches,
     read_filter,
     write_filter,
@@ -295,3 +296,16 @@ def test_conjunctions_are_all_and_any(conditions: list[Condition], metadata: dic
 def test_the_operators_are_those_of_the_wire_contract() -> None:
     assert {str(each) for each in Operator} == ORDERED.keys() | {"contains", "does_not_contain"}
     assert {str(each) for each in meter_filter.Conjunction} == {"and", "or"}
+
+
+@given(filters(NESTING_MAX), st.data())
+def test_a_filter_looks_at_its_keys_only(f: Filter, data: st.DataObject) -> None:
+    metadata = data.draw(st.dictionaries(st.sampled_from([*keys_of(f), "x"]), VALUES))
+    seen = {key: value for key, value in metadata.items() if key in keys_of(f)}
+    assert matches(f, seen) == matches(f, metadata)
+
+
+def test_the_keys_of_nested_clauses_are_all_there() -> None:
+    value = both(condition("equals", "x", "a"), either(condition("equals", "x", "b"), condition("equals", 1, "c")))
+    assert keys_of(read_filter(value)) == {"a", "b", "c"}
+    assert keys_of(None) == frozenset()
