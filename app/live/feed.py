@@ -151,8 +151,9 @@ class LogFeed:
     async def reach(self, tenant_id: str, position: int) -> None:
         """Wait until the log is taken in up to ``position``. Raises as ``app.projecting.wait_for``."""
         tenant = await self._follow(tenant_id)
-        if tenant.position < position:
-            await self._take_in(tenant)
+        if tenant.position >= position:
+            return
+        await self._take_in(tenant)
         if tenant.position < position:
             # Past the log's end, which is refused, or so far ahead of the quantities that nothing is read yet.
             await wait_for(self._service, tenant_id, position)
