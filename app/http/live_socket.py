@@ -140,13 +140,13 @@ class LiveSocket:
                 await self._reach(frame.after)
             if self.conversation.close_code is not None:
                 return
-            subscription = self.conversation.begin(frame, customer_id, self._feed.position(tenant_id))
+            subscription = self.conversation.begin(frame, customer_id, self._feed.alerts_until(tenant_id))
             self._watched.add(customer_id)
             if customer_id is None:
                 await self._feed.watch_tenant(tenant_id, self.conversation)
             else:
                 self.conversation.offer(await self._feed.watch_customer(tenant_id, customer_id, self.conversation))
-            self.conversation.opened(subscription, self._feed.position(tenant_id))
+            self.conversation.opened(subscription, self._feed.position(tenant_id), self._feed.alerts_until(tenant_id))
         except Refusal as refused:
             self._refuse(frame, subscription, refused.code, refused.message)
         except LOST as error:

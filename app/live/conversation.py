@@ -134,15 +134,15 @@ class Conversation:
 
     # Subscriptions
 
-    def begin(self, frame: frames.Subscribe, customer_id: str | None, position: int) -> Subscription:
+    def begin(self, frame: frames.Subscribe, customer_id: str | None, alerts_until: int) -> Subscription:
         """Take in a subscription that is allowed; offers for it may come from now on.
 
-        The feed has made every offer up to ``position``, which is not before the frame's ``after``.
+        The feed has seen the log up to the frame's ``after`` and further; no alert in it is past ``alerts_until``.
         """
         subscription = Subscription(frame, customer_id)
         self._highest = max(self._highest, frame.after or 0)
         if frame.after is not None:
-            subscription.told_of_alerts(position)
+            subscription.told_of_alerts(alerts_until)
         self._subscriptions[frame.id] = subscription
         if customer_id is None:
             self._of_tenant.append(subscription)
@@ -150,11 +150,14 @@ class Conversation:
             self._by_customer.setdefault(customer_id, []).append(subscription)
         return subscription
 
-    def opened(self, subscription: Subscription, position: int) -> None:
-        """Whatever it shows was offered once, as of ``position``: from now on alerts and heartbeats are sent, too."""
+    def opened(self, subscription: Subscription, position: int, alerts_until: int) -> None:
+        """Whatever it shows was offered once, as of ``position``: from now on alerts and heartbeats are sent, too.
+
+        In what the feed has seen of the log by now no alert is past ``alerts_until``.
+        """
         if self._subscriptions.get(subscription.name) is not subscription:
             return
-        subscription.open(position)
+        subscription.open(position, alerts_until)
         if subscription.customer_id is None:
             # By a heartbeat the client knows that it was told of everybody who has an open cycle.
             self._confirms = True

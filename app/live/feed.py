@@ -100,8 +100,8 @@ class LogFeed:
         held = tenant.held.get(customer_id)
         if held is None or not held.catch_up():
             held = await asyncio.shield(self._readers.read(tenant, customer_id))
-        if held.restate(tenant.position):
-            self._offer(tenant, held)
+        # The others are shown it when it is their turn.
+        held.restate(tenant.position)
         return held.standing
 
     async def watch_tenant(self, tenant_id: str, watcher: Watcher) -> None:
@@ -147,6 +147,11 @@ class LogFeed:
         """Every offer up to here has been made; 0 for a tenant that nobody watches."""
         tenant = self._tenants.get(tenant_id)
         return tenant.offered if tenant else 0
+
+    def alerts_until(self, tenant_id: str) -> int:
+        """In what is taken in of the log no alert is past this position; 0 for a tenant that nobody watches."""
+        tenant = self._tenants.get(tenant_id)
+        return tenant.alerts_until if tenant else 0
 
     async def reach(self, tenant_id: str, position: int) -> None:
         """Wait until the log is taken in up to ``position``. Raises as ``app.projecting.wait_for``."""
@@ -264,7 +269,7 @@ class LogFeed:
         if tenant_id not in self._tenants:
             async with self._service.pool.acquire() as connection:
                 position = await projected_position(connection, tenant_id)
-            self._tenants.setdefault(tenant_id, Followed(tenant_id, position, position, position))
+            self._tenants.setdefault(tenant_id, Followed(tenant_id, position, position, position, position))
         return self._tenants[tenant_id]
 
     async def _has_customer(self, tenant_id: str, customer_id: str) -> bool:
@@ -296,7 +301,8 @@ class LogFeed:
                 self._read_anew(tenant, customer_id)
                 continue
             del tenant.dirty[customer_id]
-            if held.restate(tenant.position):
+            held.restate(tenant.position)
+            if held.owed:
                 self._offer(tenant, held)
             if loop.time() - since > BREATHE_SECONDS:
                 await asyncio.sleep(0)
@@ -314,6 +320,7 @@ class LogFeed:
         earliest = asyncio.get_running_loop().time() + SHORTEST_REST * pace
         place = crc32(f"{tenant.tenant_id} {held.customer_id}".encode()) / 2**32 * pace
         tenant.rests_until[held.customer_id] = earliest + (place - earliest) % pace if pace else earliest
+        held.owed = False
         tenant.offer(held)
 
     def _come_back_for(self, tenant: Followed) -> None:
@@ -357,6 +364,7 @@ class LogFeed:
             tenant.idle_since.setdefault(customer_id, asyncio.get_running_loop().time())
         if not held.catch_up():
             tenant.dirty[customer_id] = None
-        if held.restate(tenant.position) or different:
+        held.restate(tenant.position)
+        if held.owed or different:
             self._offer(tenant, held)
         self._work.set()

@@ -27,7 +27,8 @@ class Reading:
 
 @dataclass(eq=False)
 class Followed:
-    """The log is taken in up to ``position``; every offer up to ``offered`` has been made.
+    """The log is taken in up to ``position``; every offer up to ``offered`` has been made; alerts are not past
+    ``alerts_until``.
 
     ``dirty`` are customers who may be different by now; ``rests_until`` says (in the loop's time) from when on somebody
     who was offered may be offered again, and ``idle_since`` since when nobody watches a customer by name. The
@@ -37,6 +38,7 @@ class Followed:
     tenant_id: str
     position: int
     offered: int = 0
+    alerts_until: int = 0
     projected: int = 0
     projecting: asyncio.Task[None] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,6 +79,7 @@ class Followed:
         if self.watchers:
             self.dirty.update(dict.fromkeys(changes.customers - self.held.keys() - self.reading.keys()))
         if changes.alerts:
+            self.alerts_until = changes.until
             for watcher in self.everyone():
                 watcher.alerts_until(changes.until)
 

@@ -52,7 +52,8 @@ class _HeldCycle(msgspec.Struct):
 
 
 class HeldCustomer:
-    """A customer as of ``position``. ``stale`` says that it has to be read anew before it is shown again.
+    """A customer as of ``position``. ``stale`` says that it has to be read anew before it is shown again, ``owed`` that
+    it is different from what was offered last.
 
     Events are noted as they come and counted together, when the customer is next shown: that is several times cheaper,
     because what is held of a customer has left the processor's caches by the time of its next event.
@@ -62,6 +63,7 @@ class HeldCustomer:
         self.customer_id = customer_id
         self.position = known_at.position
         self.stale = False
+        self.owed = False
         self.left = 0
         self.read_again_at: datetime | None = None
         self.objects: set[str] = set()
@@ -157,6 +159,7 @@ class HeldCustomer:
             standing = self._restated(held)
             if differs(standing, held.standing):
                 held.standing, held.changed, changed = standing, self.position, True
+        self.owed |= changed
         return changed
 
     def _restated(self, held: _HeldCycle) -> CycleStanding:

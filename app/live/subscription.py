@@ -10,7 +10,6 @@ from app.alerting.rows import AlertFiring
 from app.live.changed import Difference, listed
 from app.live.frames import Subscribe
 from app.live.standing import Standing
-from projections.log_reader import END
 
 ALERTS_PAGE = 50
 """Alerts read at once: some ten kilobytes."""
@@ -60,7 +59,6 @@ class Subscription:
     __slots__ = (
         "_alerts_from",
         "_alerts_told",
-        "_all_alerts",
         "_shown",
         "after",
         "customer_id",
@@ -85,23 +83,24 @@ class Subscription:
         self.reads_alerts = False
         self._shown: dict[str, Shown] = {}
         self._alerts_from = self._alerts_told = frame.after or 0
-        self._all_alerts = False
 
-    def open(self, position: int) -> None:
-        """Whatever it shows was offered once, as of ``position``. Alerts are sent from there, or from ``after``."""
+    def open(self, position: int, alerts_until: int) -> None:
+        """Whatever it shows was offered once, as of ``position``. Alerts are sent from there, or from ``after``.
+
+        No alert was recorded past ``alerts_until`` before the subscription was told of them.
+        """
         self.opened = True
         if self.after is None:
             self._alerts_from = self._alerts_told = max(self._alerts_told, position)
         else:
-            # Alerts may have been told of while the subscription was on its way to the feed: read all there are.
-            self._all_alerts = True
+            self.told_of_alerts(alerts_until)
         if self.customer_id is not None:
             self.floor = max(self.floor, position)
 
     @property
     def owes_alerts(self) -> bool:
         """Whether alerts have to be read before anything else is sent."""
-        return self._all_alerts or self._alerts_from < self._alerts_told
+        return self._alerts_from < self._alerts_told
 
     @property
     def has_work(self) -> bool:
@@ -115,7 +114,7 @@ class Subscription:
     def alerts_to_read(self) -> AlertPage:
         """The next page that is owed; ``take_in`` has to follow."""
         self.reads_alerts = True
-        return AlertPage(self, self.customer_id, self._alerts_from, END if self._all_alerts else self._alerts_told)
+        return AlertPage(self, self.customer_id, self._alerts_from, self._alerts_told)
 
     def take_in(self, page: AlertPage, firings: Sequence[AlertFiring]) -> None:
         """What a page held, in order of position."""
@@ -123,10 +122,7 @@ class Subscription:
         if firings:
             self._alerts_from = firings[-1].position
         if len(firings) < page.limit:
-            if page.until == END:
-                self._all_alerts = False
-            else:
-                self._alerts_from = max(self._alerts_from, page.until)
+            self._alerts_from = max(self._alerts_from, page.until)
         self.firings.extend(one for one in firings if self.subscription_id in (None, one.subscription_id))
 
     def followed_by(self, standing: Standing) -> Shown | None:

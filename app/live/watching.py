@@ -52,6 +52,10 @@ class Feed(Protocol):
         """Every offer up to here has been made."""
         ...
 
+    def alerts_until(self, tenant_id: str) -> int:
+        """In what is seen of the log no alert is past this position. Most of the time nobody has to read any."""
+        ...
+
     async def reach(self, tenant_id: str, position: int) -> None:
         """Wait until ``position(tenant_id)`` is there. Raises ``Invalid`` past the log's end, and ``NotProjected``."""
         ...

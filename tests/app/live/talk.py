@@ -54,7 +54,7 @@ class Talk:
         begun = self.conversation.begin(frame, customer_id, position)
         for one in shown:
             self.conversation.offer(one)
-        self.conversation.opened(begun, position)
+        self.conversation.opened(begun, position, position)
         return begun
 
     def take(self) -> Any:

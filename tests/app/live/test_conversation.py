@@ -114,8 +114,6 @@ def test_a_client_that_comes_back_gets_what_is_newer(
     talk: Talk, shown: Standing, kind: str, position: int, expected: list[str]
 ) -> None:
     talk.subscribe("a", shown, after=100)
-    page = talk.take()
-    talk.conversation.alerts(page, [])
     frame = talk.take()
     assert (frame["type"], frame["position"], quantities(frame)) == (kind, position, expected)
 
@@ -144,7 +142,7 @@ def test_a_tenant_is_shown_each_customer_and_then_that_these_were_all(talk: Talk
         talk.conversation.offer(standing(3, cycle(1), customer_id=customer))
     assert [talk.take()["customer_id"] for _ in range(2)] == ["b", "c"]
     assert talk.take() is None
-    talk.conversation.opened(begun, 4)
+    talk.conversation.opened(begun, 4, 4)
     talk.position = 4
     assert talk.take() == {"type": "heartbeat", "position": 4}
     talk.conversation.offer(standing(5, cycle(2), customer_id="c"))
@@ -230,7 +228,7 @@ def test_no_heartbeat_promises_what_was_not_sent(talk: Talk) -> None:
     talk.now, talk.position = 100.0, 50
     assert talk.take() is None
     talk.conversation.offer(standing(40, cycle(1)))
-    talk.conversation.opened(begun, 60)
+    talk.conversation.opened(begun, 60, 60)
     assert talk.take()["position"] == 60
     # The feed stands at 50 here: whoever came back with it would be told less than it knows.
     talk.now += rules.HEARTBEAT_SECONDS
@@ -348,7 +346,7 @@ def test_what_is_opened_after_it_ended_stays_ended(talk: Talk) -> None:
     frame = talk.say(type="subscribe", id="a", tenant=True)
     begun = talk.conversation.begin(frame, None, 0)
     talk.conversation.end(begun)
-    talk.conversation.opened(begun, 5)
+    talk.conversation.opened(begun, 5, 5)
     talk.now, talk.position = 100.0, 5
     assert talk.take() == {"type": "heartbeat", "position": 5}
     assert not begun.opened

@@ -51,7 +51,7 @@ def test_a_new_subscription_is_not_told_old_alerts(talk: Talk) -> None:
     begun = talk.conversation.begin(frame, "ada", 0)
     talk.conversation.alerts_until(20)
     talk.conversation.offer(standing(20, cycle(1)))
-    talk.conversation.opened(begun, 20)
+    talk.conversation.opened(begun, 20, 20)
     assert talk.take()["type"] == "snapshot"
     talk.conversation.alerts_until(20)
     assert talk.take() is None
@@ -60,16 +60,32 @@ def test_a_new_subscription_is_not_told_old_alerts(talk: Talk) -> None:
 def test_whoever_comes_back_is_told_the_alerts_since(talk: Talk) -> None:
     talk.subscribe("a", standing(30, cycle(1)), after=10, position=30)
     page = talk.take()
-    assert page.after == 10
-    assert page.until > 30
+    assert (page.after, page.until) == (10, 30)
     # One that fires while the page is read is not in it.
     talk.conversation.alerts_until(31)
     talk.conversation.alerts(page, [Fired(12)])
     assert talk.take()["firing"]["position"] == 12
     page = talk.take()
-    assert (page.after, page.until) == (12, 31)
+    assert (page.after, page.until) == (30, 31)
     talk.conversation.alerts(page, [])
     assert talk.take()["type"] == "snapshot"
+
+
+def test_whoever_comes_back_where_nothing_fired_reads_no_alerts(talk: Talk) -> None:
+    frame = talk.say(type="subscribe", id="a", customer_id="ada", after=10)
+    begun = talk.conversation.begin(frame, "ada", 9)
+    talk.conversation.offer(standing(30, cycle(1)))
+    # One that fired before the feed knew of the subscription, which therefore was not told of it.
+    talk.conversation.opened(begun, 30, 25)
+    page = talk.take()
+    assert (page.after, page.until) == (10, 25)
+    talk.conversation.alerts(page, [])
+    assert talk.take()["type"] == "snapshot"
+    talk.conversation.end(begun)
+    frame = talk.say(type="subscribe", id="b", customer_id="ada", after=30)
+    begun = talk.conversation.begin(frame, "ada", 25)
+    talk.conversation.opened(begun, 30, 25)
+    assert talk.take() is None
 
 
 def test_alerts_that_arrive_for_a_subscription_that_has_ended_are_dropped(talk: Talk) -> None:

@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
             # Of a tenant, those who have open cycles are offered.
             if customer_id is not None or self.customers[one].cycles:
                 self.offer(one)
-        self.conversation.opened(subscription, self.position)
+        self.conversation.opened(subscription, self.position, self.position)
         if "after" not in target:
             self.known[name].alerts_since = self.position
 

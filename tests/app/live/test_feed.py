@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 
+from app.alerting.firing import look_at
 from app.keys import create_key, system_caller
 from app.live import feed as feed_module
 from app.live import readers
@@ -21,6 +22,7 @@ from app.projecting import NotProjected, project_all
 from app.service import Caller, Service
 from app.voiding import void_events
 from domain.errors import Invalid, NotFound
+from tests.app.alerting.reading import set_alert
 from tests.app.live.following import moved_on
 from tests.app.shop import MAY, Shop, price_of, sms_price
 from tests.conftest import MovingClock
@@ -462,3 +464,34 @@ async def _end_listeners(dsn: str) -> int:
         return len(rows)
     finally:
         await connection.close()
+
+
+async def test_who_joins_is_shown_the_newest_and_the_others_are_offered_it_too(
+    shop: Shop, feed: LogFeed, clock: MovingClock
+) -> None:
+    watcher = await watching(shop, feed)
+    feed._pace_seconds = 3_600.0
+    await shop.use(clock.now)
+    await look(shop, feed)
+    await shop.use(clock.now)
+    await look(shop, feed)
+    # It rests now, and what came meanwhile waits for its turn; who joins need not wait.
+    assert watcher.quantity() == 1
+    assert (await watching(shop, feed)).quantity() == 2
+    feed._tenants[shop.tenant_id].rests_until.clear()
+    await look(shop, feed)
+    assert watcher.quantity() == 2
+
+
+async def test_the_feed_knows_until_where_alerts_may_have_fired(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
+    assert feed.alerts_until(shop.tenant_id) == 0
+    watcher = await watching(shop, feed)
+    known = feed.alerts_until(shop.tenant_id)
+    assert known == feed.position(shop.tenant_id)
+    await shop.use(clock.now)
+    await look(shop, feed)
+    assert feed.alerts_until(shop.tenant_id) == known < feed.position(shop.tenant_id)
+    await set_alert(shop, "1")
+    assert await look_at(shop.service, shop.caller, "ada") == 1
+    await look(shop, feed)
+    assert feed.alerts_until(shop.tenant_id) == watcher.alerts[-1] > known
