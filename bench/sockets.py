@@ -162,10 +162,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the answer to the upgrade, then frames."""
-        if self._upgraded and not self._buffer and data[0] == WHOLE_TEXT and data[1] == SHORT:
-            if len(data) == int.from_bytes(data[2:4]) + 4:
-                self._seat.take(data[4:])
-                return
+        if self._upgraded and not self._buffer and self._is_one_frame(data):
+            self._seat.take(data[4:])
+            return
         self._buffer += data
         if not self._upgraded:
             end = self._buffer.find(b"\r\n\r\n")
@@ -180,6 +179,11 @@ class Connection(asyncio.Protocol):
             self.opened.set_result(None)
         while self._next_frame():
             pass
+
+    @staticmethod
+    def _is_one_frame(data: bytes) -> bool:
+        """Whether it is exactly one text frame of middle length, as nearly all are."""
+        return data[0] == WHOLE_TEXT and data[1] == SHORT and len(data) == int.from_bytes(data[2:4]) + 4
 
     def _next_frame(self) -> bool:
         buffer = self._buffer

@@ -1,4 +1,4 @@
-"""A database that is killed: what was answered stays, and what was derived is derived again, nothing lost or doubled."""
+"""A database that is killed: what was answered stays; what was derived is derived again, nothing lost or doubled."""
 
 from __future__ import annotations
 
