@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Much of a test is waiting, so two workers are worth it even where the database and the browser share their cores.
+WORKERS ?= 2
 
 .PHONY: run test chromium bench bench-close bench-live clean
 
@@ -9,7 +11,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/taximeter serve $(ARGS)
 
 test: $(VENV)/.test chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # The tests of the dashboard drive a real browser: the one that is there, else Debian's where it may be installed.
 chromium:

@@ -27,6 +27,7 @@ from app.dashboard import (
     subscriptions,
     system,
 )
+from app.dashboard.caught_up import caught_up
 from app.dashboard.errors import PAGE_HANDLERS
 from app.dashboard.guards import FormTokens, signed_in
 from app.dashboard.wording import STATIC, STATIC_PATH
@@ -61,7 +62,12 @@ async def nowhere(request: Request[Any, Any, Any], rest: FromPath[str]) -> None:
 
 def dashboard_routers() -> list[Router]:
     """What the application serves to browsers. It is not part of the API's description."""
-    pages = Router("/", route_handlers=[*(module.ROUTER for module in PAGES), nowhere], guards=[signed_in])
+    pages = Router(
+        "/",
+        route_handlers=[*(module.ROUTER for module in PAGES), nowhere],
+        guards=[signed_in],
+        before_request=caught_up,
+    )
     site = Router(
         "/",
         route_handlers=[sign_in.ROUTER, pages],

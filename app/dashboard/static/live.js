@@ -95,11 +95,18 @@
 
   addEventListener("online", () => { if (timer) { clearTimeout(timer); connect(); } });
 
+  // Live values are ahead of what is counted by a moment: what is read anew should be as new as what was seen.
+  let seen = 0;
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (seen) event.detail.headers["Taximeter-Seen"] = String(seen);
+  });
+
   // Frames.
   function take(frame) {
     const subscription = wanted.get(frame.id);
     if (frame.type === "snapshot" || frame.type === "update") {
       if (!subscription) return;
+      seen = Math.max(seen, frame.position);
       if (frame.position > subscription.position) subscription.position = frame.position;
       for (const cycle of frame.subscriptions) takeCycle(cycle, frame.position);
       put("[data-live-position]", frame.position, () => taximeter.number(frame.position));

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from playwright.async_api import Page, expect
 
 from tests.app.dashboard.browser import check_accessibility
-from tests.app.dashboard.conftest import OpenPage, Tenant
+from tests.app.dashboard.conftest import WAIT_MS, OpenPage, Tenant
 from tests.app.dashboard.test_overview import event, shop
 
 WATCHED_SOCKETS = """
@@ -120,3 +121,16 @@ async def test_an_alert_is_announced(open_page: OpenPage, tenant: Tenant) -> Non
     await expect(told).to_have_count(1)
     await page.get_by_role("button", name="Dismiss").click()
     await expect(told).to_have_count(0)
+
+
+async def test_what_is_read_anew_is_asked_for_as_new_as_what_was_seen(signed_in: Page, tenant: Tenant) -> None:
+    await shop(tenant)
+    await tenant.post("/events/ingest", {"events": [event(1)]})
+    await signed_in.goto("/")
+    await expect(signed_in.locator("#estimated .money")).to_be_visible()
+    said: list[int] = []
+    signed_in.on("request", lambda request: said.append(int(request.headers.get("taximeter-seen", 0))))
+    answered = await tenant.post("/events/ingest", {"events": [event(2)]})
+    async with asyncio.timeout(WAIT_MS / 1_000):
+        while not said or said[-1] < answered["position"]:
+            await signed_in.wait_for_timeout(50)
