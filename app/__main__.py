@@ -28,7 +28,7 @@ def parser() -> ArgumentParser:
         add_flags(made, flags)
         return made
 
-    web = (settings.HOST, settings.PORT, settings.WORKERS, settings.ALLOW_ORIGIN)
+    web = (settings.HOST, settings.PORT, settings.WORKERS, settings.ALLOW_ORIGIN, settings.LOG_FORMAT)
     command(
         "serve", "serve the API, project and close cycles", *web, *settings.DATABASE, settings.TENANT, *settings.RULES
     )

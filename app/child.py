@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import logging
 import os
 import resource
 import socket
@@ -22,6 +21,7 @@ from app.http.raw_path import ASGIApp
 from app.http.websocket_transport import PING_SECONDS, PONG_SECONDS, BoundedWebSocket
 from app.limits import LIVE_SOCKETS_MAX
 from app.live.frames import FRAME_MAX_BYTES
+from app.logs import LogFormat, configure
 from domain.tenant import Rules
 
 GRACE_SECONDS = 10
@@ -41,9 +41,9 @@ OTHER_FILES_MAX = 2_000
 
 def main() -> None:
     """Do the work of the role in ``argv``; the plan is in the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_die_with_parent, daemon=True).start()
     plan: dict[str, Any] = json.loads(os.environ["TAXIMETER_CHILD"])
+    configure(LogFormat(plan["log_format"]))
     rules = msgspec.convert(plan["rules"], Rules)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     if sys.argv[1] == "web":

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.engine.launcher import data_home
 from app.limits import SECRET_MAX_CHARS
+from app.logs import LogFormat
 from domain import instant
 from domain.tenant import Rules
 
@@ -71,6 +72,12 @@ def _database_url(text: str) -> str:
 
 def _data(text: str) -> Path:
     return Path(text).absolute() if text else data_home()
+
+
+def _log_format(text: str) -> LogFormat:
+    if text not in list(LogFormat):
+        raise ValueError("must be text or json")
+    return LogFormat(text)
 
 
 def _duration(text: str) -> timedelta | None:
@@ -177,9 +184,18 @@ ALLOW_ORIGIN = Setting(
     repeatable=True,
 )
 
+LOG_FORMAT = Setting(
+    "log_format",
+    "text",
+    "format",
+    "text or json",
+    "lines for people, or one JSON object a line, with a line for each request",
+    _log_format,
+)
+
 DATABASE = (DATA, DATABASE_URL)
 RULES = (EVENT_AGE_MAX, EVENT_AHEAD_MAX, CLOSE_GRACE)
-ALL = (HOST, PORT, WORKERS, ALLOW_ORIGIN, *DATABASE, TENANT, API_KEY, URL, *RULES)
+ALL = (HOST, PORT, WORKERS, ALLOW_ORIGIN, LOG_FORMAT, *DATABASE, TENANT, API_KEY, URL, *RULES)
 
 
 def add_flags(parser: ArgumentParser, settings: tuple[Setting, ...]) -> None:

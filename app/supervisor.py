@@ -69,6 +69,7 @@ async def _serve(flags: Namespace, environment: Mapping[str, str]) -> int:
                 "rules": msgspec.to_builtins(rules),
                 "socket": listener.fileno(),
                 "origins": origins,
+                "log_format": settings.value(settings.LOG_FORMAT, flags, environment),
             }
             print(_welcome(listener, _place(flags, environment), keys), flush=True)
             roles = ["project", *["web"] * workers]

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app.dashboard.headers import HOME
 from app.dashboard.session import AnyConnection, caller_of_session, form_secret
+from app.http.request_log import note_caller
 from app.keys import ALLOWED
 from app.service import Service
 
@@ -26,7 +27,7 @@ async def signed_in(connection: AnyConnection, _: BaseRouteHandler) -> None:
     caller = await caller_of_session(connection)
     if caller is None:
         raise SignedOut
-    connection.scope["auth"] = caller
+    note_caller(connection, caller)
 
 
 def may_write(connection: AnyConnection, _: BaseRouteHandler) -> None:

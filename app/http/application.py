@@ -43,6 +43,7 @@ from app.http.open_sockets import OpenSockets
 from app.http.openapi import CONFIG, assets_router, finish
 from app.http.problems import HANDLERS
 from app.http.raw_path import ASGIApp, RawPath
+from app.http.request_log import RequestLog
 from app.live.feed import LogFeed
 from app.projecting import RETRY_SECONDS, Doorbell
 from app.service import Service
@@ -145,10 +146,12 @@ def build(open_service: OpenService, allowed_origins: Collection[str] = ()) -> t
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],
+        # Where logs go is decided once for the process, in `app.logs`.
+        logging_config=None,
         openapi_config=CONFIG,
         template_config=templates(),
         # The gate has bounded the body before the router sees it.
         request_max_body_size=None,
     )
     finish(application.openapi_schema)
-    return application, RawPath(Gate(PageHeaders(cast("ASGIApp", application))))
+    return application, RequestLog(RawPath(Gate(PageHeaders(cast("ASGIApp", application)))))

@@ -9,6 +9,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from app.http.request_log import note_caller
 from app.keys import ALLOWED, find_caller
 from app.limits import SECRET_MAX_CHARS
 
@@ -27,6 +28,6 @@ def requires(scope: str) -> Guard:
             raise NotAuthorizedException("this API key opens nothing")
         if scope not in ALLOWED[caller.scope]:
             raise PermissionDeniedException(f"this key has the scope '{caller.scope}'; '{scope}' is needed")
-        connection.scope["auth"] = caller
+        note_caller(connection, caller)
 
     return guard

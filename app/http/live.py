@@ -18,6 +18,7 @@ from app.http.open_sockets import OpenSockets
 from app.http.problems import UNAVAILABLE
 from app.http.raw_path import Receive, Scope, Send
 from app.http.reading import Asked, Position, Serving
+from app.http.request_log import note_caller
 from app.http.websocket_transport import ABORT, SEND
 from app.live.changed import listed
 from app.live.frames import Values
@@ -84,7 +85,7 @@ async def may_look(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     except TurnedAway as why:
         refusal = NotAuthorizedException if why.status == 401 else PermissionDeniedException
         raise refusal(why.message) from None
-    connection.scope["auth"] = credential.caller
+    note_caller(connection, credential.caller)
 
 
 class _Glance:
