@@ -13,7 +13,7 @@ from domain.invoice import Document
 from domain.meter import Meter
 from domain.plan import OpenedCycle
 from domain.product import Product
-from domain.rating import Computation, Line, LineKind, adjustment_line, computation_of, rate
+from domain.rating import Computation, Line, LineKind, adjustment_line, computation_of, invoiced_computation, rate
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
 from projections.late_hours import LateHour, late_hours
@@ -93,15 +93,9 @@ def _key(line: Line) -> MeterKey:
 
 
 def _invoiced(documents: Sequence[Document], cycle_start: str, key: MeterKey, own: Sequence[Line]) -> Computation:
-    """What a line of a cycle has come to: the latest computation, and the sum of the amounts.
-
-    ``own`` are the lines of the cycle's own invoice.
-    """
-    first = computation_of(_lines_of(own, key))
+    """What a line of a cycle has come to. ``own`` are the lines of the cycle's own invoice."""
     adjustments = [line for document in documents for line in _lines_of(_corrections(document, cycle_start), key)]
-    latest = adjustments[-1].after if adjustments else first
-    assert latest is not None, "an adjustment shows both computations"
-    return msgspec.structs.replace(latest, amount=first.amount + sum(line.amount for line in adjustments))
+    return invoiced_computation(_lines_of(own, key), adjustments)
 
 
 def _lines_of(lines: Iterable[Line], key: MeterKey) -> list[Line]:

@@ -184,6 +184,22 @@ def computation_of(lines: Iterable[Line]) -> Computation:
     )
 
 
+def invoiced_computation(own: Iterable[Line], adjustments: Sequence[Line]) -> Computation:
+    """What one meter of one product has come to: its lines on the cycle's own invoice, and their adjustments since.
+
+    It is their sum and not the last adjustment's ``after``: one in between may be void, and an invoice that is issued
+    again has in its own lines what stands as an adjustment already.
+    """
+    first = computation_of(own)
+    return Computation(
+        consumed_units=_sum_text([first.consumed_units, *(line.consumed_units for line in adjustments)]),
+        free_units=_sum_text([first.free_units, *(line.free_units for line in adjustments)]),
+        credit_units=_sum_text([first.credit_units, *(line.credit_units for line in adjustments)]),
+        paid_units=_sum_text([first.paid_units, *(line.paid_units for line in adjustments)]),
+        amount=first.amount + sum(line.amount for line in adjustments),
+    )
+
+
 def adjustment_line(
     *,
     product_id: str,
