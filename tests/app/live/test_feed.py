@@ -5,79 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
-from app.alerting.firing import look_at
 from app.keys import create_key, system_caller
 from app.live import feed as feed_module
 from app.live import readers
 from app.live.feed import LogFeed
 from app.live.held import HeldCustomer
 from app.live.standing import Standing
-from app.projecting import NotProjected, project_all
+from app.projecting import project_all
 from app.service import Caller, Service
 from app.voiding import void_events
-from domain.errors import Invalid, NotFound
-from tests.app.alerting.reading import set_alert
-from tests.app.live.following import moved_on
+from domain.errors import NotFound
+from tests.app.live.following import Noting, look, watching
 from tests.app.shop import MAY, Shop, price_of, sms_price
 from tests.conftest import MovingClock
-
-
-@dataclass(eq=False)
-class Noting:
-    """A watcher that keeps everything it was told."""
-
-    offers: list[Standing] = field(default_factory=list[Standing])
-    resyncs: int = 0
-    alerts: list[int] = field(default_factory=list[int])
-
-    def offer(self, standing: Standing) -> None:
-        self.offers.append(standing)
-
-    def alerts_until(self, position: int) -> None:
-        self.alerts.append(position)
-
-    def resync(self) -> None:
-        self.resyncs += 1
-
-    def quantity(self, customer_id: str = "ada") -> Decimal:
-        newest = [offer for offer in self.offers if offer.customer_id == customer_id][-1]
-        return Decimal(newest.cycles[0].meters[0].quantity)
-
-
-@pytest.fixture
-async def shop(service: Service, caller: Caller) -> Shop:
-    shop = Shop(service, caller)
-    await shop.customer()
-    await shop.open()
-    await shop.subscribe()
-    await project_all(service)
-    return shop
-
-
-@pytest.fixture
-def feed(service: Service) -> LogFeed:
-    # Tests look at once; that customers rest between two offers has a test of its own.
-    return LogFeed(service, pace_seconds=0)
-
-
-async def look(shop: Shop, feed: LogFeed) -> None:
-    """The projector moves on, and the feed after it, until there is nothing left."""
-    await project_all(shop.service)
-    await moved_on(feed)
-    await moved_on(feed)
-
-
-async def watching(shop: Shop, feed: LogFeed, customer_id: str = "ada") -> Noting:
-    watcher = Noting()
-    # Reading a customer offers it too, to whoever has begun to watch it.
-    watcher.offers = [await feed.watch_customer(shop.tenant_id, customer_id, watcher)]
-    return watcher
 
 
 async def test_usage_is_offered_with_its_estimate(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
@@ -211,62 +155,6 @@ async def test_a_closed_cycle_leaves(shop: Shop, feed: LogFeed, clock: MovingClo
     assert newest.left == newest.position > watcher.offers[0].position
 
 
-async def test_an_event_while_reading_is_counted_once(
-    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One event before the snapshot and one after it, both taken in from the log while the customer is read."""
-    real = readers.hold
-
-    async def slow(*asked: object) -> HeldCustomer:
-        await shop.use(clock.now)
-        await project_all(shop.service)
-        held = await real(*asked)  # type: ignore[arg-type]
-        await shop.use(clock.now)
-        await project_all(shop.service)
-        await feed.turn()
-        return held
-
-    monkeypatch.setattr(readers, "hold", slow)
-    watcher = await watching(shop, feed)
-    await look(shop, feed)
-    assert watcher.quantity() == 2
-
-
-async def test_a_change_while_reading_makes_it_be_read_once_more(
-    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, reads = readers.hold, 0
-
-    async def slow(*asked: object) -> HeldCustomer:
-        nonlocal reads
-        held = await real(*asked)  # type: ignore[arg-type]
-        reads += 1
-        if reads == 1:
-            await shop.pay_in(100)
-            await project_all(shop.service)
-            await feed.turn()
-        return held
-
-    monkeypatch.setattr(readers, "hold", slow)
-    watcher = await watching(shop, feed)
-    await look(shop, feed)
-    assert reads == 2
-    assert watcher.offers[-1].cycles[0].estimate.wallet_amount == 100
-
-
-async def test_many_who_ask_at_once_are_read_once(shop: Shop, feed: LogFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, reads = readers.hold, 0
-
-    async def counted(*asked: object) -> HeldCustomer:
-        nonlocal reads
-        reads += 1
-        return await real(*asked)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(readers, "hold", counted)
-    await asyncio.gather(*(watching(shop, feed) for _ in range(20)))
-    assert reads == 1
-
-
 async def test_who_watches_the_tenant_is_offered_everybody(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
     await shop.customer("bob")
     await shop.subscribe(customer_id="bob")
@@ -312,92 +200,6 @@ async def test_nobody_is_held_for_ever(shop: Shop, feed: LogFeed, monkeypatch: p
     feed.unwatch(watcher)
     await feed.turn()
     assert feed.position(shop.tenant_id) == 0
-
-
-async def test_a_position_is_reached_before_anything_is_shown(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
-    await watching(shop, feed)
-    await shop.use(clock.now)
-    await project_all(shop.service)
-    position = await shop.service.pool.fetchval("select position from log.head where tenant_id = $1", shop.tenant_id)
-    await feed.reach(shop.tenant_id, position)
-    later = await watching(shop, feed)
-    assert later.quantity() == 1
-    with pytest.raises(Invalid):
-        await feed.reach(shop.tenant_id, position + 1)
-
-
-async def test_who_is_not_projected_is_not_shown(
-    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.projecting.WAIT_FOR_POSITION_SECONDS", 0.05)
-    await shop.use(clock.now)
-    position = await shop.service.pool.fetchval("select position from log.head where tenant_id = $1", shop.tenant_id)
-    await feed.reach(shop.tenant_id, position)
-    with pytest.raises(NotProjected):
-        await feed.watch_customer(shop.tenant_id, "ada", Noting())
-
-
-async def test_usage_is_shown_before_it_is_projected(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
-    watcher = await watching(shop, feed)
-    await shop.use(clock.now, clock.now, clock.now)
-    await feed.turn()
-    assert watcher.quantity() == 3
-    await look(shop, feed)
-    assert watcher.quantity() == 3
-
-
-async def test_who_is_read_anew_has_what_was_shown_to_others_before_it_was_projected(
-    shop: Shop, feed: LogFeed, clock: MovingClock
-) -> None:
-    await shop.customer("bob")
-    await shop.subscribe(customer_id="bob")
-    await project_all(shop.service)
-    await watching(shop, feed)
-    await shop.use(clock.now)
-    await shop.use(clock.now, clock.now, customer_id="bob")
-    await feed.turn()
-    later = asyncio.create_task(watching(shop, feed, "bob"))
-    await asyncio.sleep(0.1)
-    assert not later.done()
-    await project_all(shop.service)
-    assert (await later).quantity("bob") == 2
-
-
-async def test_who_begins_to_be_held_while_a_page_is_read_is_not_missing_from_it(
-    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The page was asked for without this customer, and its usage is not projected when the customer is read."""
-    await shop.customer("bob")
-    await shop.subscribe(customer_id="bob")
-    await project_all(shop.service)
-    watcher, real = await watching(shop, feed), feed_module.changes_after
-    others: list[Noting] = []
-
-    async def slow(*asked: object) -> object:
-        changes = await real(*asked)  # type: ignore[arg-type]
-        if changes is not None and not others:
-            others.append(await watching(shop, feed, "bob"))
-        return changes
-
-    monkeypatch.setattr(feed_module, "changes_after", slow)
-    await shop.use(clock.now)
-    await shop.use(clock.now, clock.now, customer_id="bob")
-    await feed.turn()
-    assert (watcher.quantity(), others[0].quantity("bob")) == (1, 0)
-    await look(shop, feed)
-    assert others[0].quantity("bob") == 2
-
-
-async def test_a_feed_that_is_far_ahead_waits_for_the_quantities(
-    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.live.changes.AHEAD_MAX", 2)
-    watcher = await watching(shop, feed)
-    await shop.use(clock.now, clock.now, clock.now)
-    await feed.turn()
-    assert watcher.quantity() == 0
-    await look(shop, feed)
-    assert watcher.quantity() == 3
 
 
 async def test_a_watcher_with_a_defect_costs_the_others_nothing(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
@@ -481,17 +283,3 @@ async def test_who_joins_is_shown_the_newest_and_the_others_are_offered_it_too(
     feed._tenants[shop.tenant_id].rests_until.clear()
     await look(shop, feed)
     assert watcher.quantity() == 2
-
-
-async def test_the_feed_knows_until_where_alerts_may_have_fired(shop: Shop, feed: LogFeed, clock: MovingClock) -> None:
-    assert feed.alerts_until(shop.tenant_id) == 0
-    watcher = await watching(shop, feed)
-    known = feed.alerts_until(shop.tenant_id)
-    assert known == feed.position(shop.tenant_id)
-    await shop.use(clock.now)
-    await look(shop, feed)
-    assert feed.alerts_until(shop.tenant_id) == known < feed.position(shop.tenant_id)
-    await set_alert(shop, "1")
-    assert await look_at(shop.service, shop.caller, "ada") == 1
-    await look(shop, feed)
-    assert feed.alerts_until(shop.tenant_id) == watcher.alerts[-1] > known
