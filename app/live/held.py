@@ -55,8 +55,7 @@ class HeldCustomer:
     """A customer as of ``position``. ``stale`` says that it has to be read anew before it is shown again, ``owed`` that
     it is different from what was offered last.
 
-    Events are noted as they come and counted together, when the customer is next shown: that is several times cheaper,
-    because what is held of a customer has left the processor's caches by the time of its next event.
+    Events are noted as they come and counted together, when the customer is next shown.
     """
 
     def __init__(self, known_at: Aggregates, customer_id: str, cycles: Sequence[_HeldCycle]) -> None:
