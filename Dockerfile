@@ -6,7 +6,7 @@
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/taximeter
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE taximeter_verify.py ./
 COPY app app
 COPY domain domain
 COPY projections projections
@@ -28,6 +28,6 @@ EXPOSE 8080
 # The first start makes the database; a projection that is far behind is not ready either.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('TAXIMETER_PORT', '8080') + '/health/ready', timeout=4)"]
-# SIGTERM stops web processes, projector and database in this order; allow it 30 s (docker stop -t 30).
+# SIGTERM drains, then stops web processes, projector and database in this order; allow it 40 s (docker stop -t 40).
 ENTRYPOINT ["taximeter"]
 CMD ["serve"]

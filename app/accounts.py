@@ -5,9 +5,6 @@ from __future__ import annotations
 from domain.credit_account import CreditAccount
 from domain.entitlement import Entitlement
 from projections.aggregates import Aggregates
-from projections.statements import load
-
-SQL = load("app.sql", "credit.sql")
 
 
 async def account_for(aggregates: Aggregates, entitlement: Entitlement, customer_id: str) -> CreditAccount:
@@ -22,8 +19,7 @@ async def account_for(aggregates: Aggregates, entitlement: Entitlement, customer
 
 async def accounts_of(aggregates: Aggregates, customer_id: str) -> list[CreditAccount]:
     """The customer's credit accounts as known at the position, and those opened here, by entitlement."""
-    rows = await aggregates.database.fetch(SQL["accounts_of_customer"], aggregates.tenant_id, customer_id)
-    for row in rows:
-        await aggregates.find(CreditAccount, CreditAccount.account_id(row["credit_entitlement_id"], customer_id))
+    for entitlement_id in await aggregates.credited_entitlements(customer_id):
+        await aggregates.find(CreditAccount, CreditAccount.account_id(entitlement_id, customer_id))
     held = [account for account in aggregates.held(CreditAccount) if account.customer_id == customer_id]
     return sorted(held, key=lambda account: account.entitlement_id)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.alerting.firing import fire_at_close
+from app.alerting.rows import StandingAlert, standing_alerts
 from app.identity import new_id
 from app.invoicing import Bill, find_bill
 from app.late_usage import unsettled_hours
 from app.opening import open_cycles
 from app.projecting import project_most
-from app.reading_log import reading, wait_for_object
+from app.reading_log import Knowledge, reading, wait_for_object
 from app.reckoning import Reckoning, reckon
 from app.service import Caller, Service
 from app.transaction import Transaction, transaction
@@ -22,22 +23,27 @@ from domain.errors import Conflict, NotFound
 from domain.invoice import Document, Invoice, InvoiceNumbers, Issue, assign_number, number_text
 from domain.plan import OpenedCycle
 from domain.subscription import Subscription
-from domain.subscription_events import Status
 from projections.aggregates import Aggregates, known
-from projections.log_reader import last_version
+from projections.fault_points import FaultPoint, reach
 from projections.quantities import catch_up
 
 
 async def estimate(
-    service: Service, caller: Caller, subscription_id: str, cycle_start: datetime | None = None
+    service: Service,
+    caller: Caller,
+    subscription_id: str,
+    cycle_start: datetime | None = None,
+    as_of: Knowledge | None = None,
 ) -> Document:
     """What closing the cycle at its end would give if nothing more were recorded; by default the earliest unclosed.
 
-    One snapshot of the database, so quantities and prices belong to the position that the answer names. Raises
-    ``NotFound``, ``Conflict`` when the cycle is closed, or there is none and nothing to correct.
+    One snapshot of the database, so quantities and prices belong to the position that the answer names. With ``as_of``
+    it is what would have been answered then. Raises ``NotFound``, ``Conflict`` when the cycle is closed, or there is
+    none and nothing to correct, and ``Invalid`` for an ``as_of`` that the log does not reach.
     """
-    await wait_for_object(service, caller, Subscription, subscription_id)
-    async with reading(service, caller) as aggregates:
+    if as_of is None:
+        await wait_for_object(service, caller, Subscription, subscription_id)
+    async with reading(service, caller, as_of=as_of) as aggregates:
         subscription = await opened_subscription(aggregates, subscription_id)
         cycle = _choose(subscription, cycle_start)
         if cycle is not None and cycle.invoice_id is not None:
@@ -74,6 +80,7 @@ async def close_cycle(
     NO_OPEN_CYCLE).
     """
     await project_most(service, caller.tenant_id)
+    await reach(FaultPoint.close_projected)
     async with transaction(service, caller, "cycle.close") as running:
         subscription = await opened_subscription(running, subscription_id)
         cycle = _choose(subscription, cycle_start)
@@ -83,22 +90,31 @@ async def close_cycle(
             return await find_bill(running.database, caller.tenant_id, cycle.invoice_id)
         if cycle.end > running.now:
             raise Conflict("CYCLE_NOT_ENDED", f"the cycle ends at {instant.text(cycle.end)}")
-        return await _invoice(running, subscription, cycle)
+        await catch_up(running.database, caller.tenant_id, running.position)
+        await reach(FaultPoint.close_caught_up)
+        alerts = await standing_alerts(running.database, caller.tenant_id, subscription.customer_id)
+        return await invoice_cycle(running, subscription, cycle, alerts)
 
 
-async def _invoice(running: Transaction, subscription: Subscription, cycle: OpenedCycle) -> Bill:
-    await catch_up(running.database, running.tenant_id, running.position)
+async def invoice_cycle(
+    running: Transaction, subscription: Subscription, cycle: OpenedCycle, alerts: Sequence[StandingAlert]
+) -> Bill:
+    """Rate and invoice a cycle that is to be closed, and fire what it reached of the customer's ``alerts``.
+
+    The quantities have to be at the position of the transaction.
+    """
     reckoning = await reckon(running, subscription, cycle)
-    await fire_at_close(running, reckoning)
+    await reach(FaultPoint.close_reckoned)
+    await fire_at_close(running, reckoning, alerts)
     return await _issue(running, reckoning)
 
 
 async def _issue(running: Transaction, reckoning: Reckoning) -> Bill:
     """Number what was reckoned, make its draws final, settle with the wallet, and record all of it."""
-    database, tenant_id, subscription = running.database, running.tenant_id, reckoning.subscription
-    invoice_id = new_id("inv")
-    numbers = InvoiceNumbers.stream(InvoiceNumbers.ONLY)
-    number, assigned = assign_number(await last_version(database, tenant_id, numbers), invoice_id, running.now)
+    subscription, invoice_id = reckoning.subscription, new_id("inv")
+    given = await running.last_version(InvoiceNumbers.stream(InvoiceNumbers.ONLY))
+    number, assigned = assign_number(given, invoice_id, running.now)
+    await reach(FaultPoint.close_numbered)
     issue = Issue(
         invoice_id=invoice_id,
         number=number_text((await running.rules()).number_prefix, number),
@@ -109,8 +125,10 @@ async def _issue(running: Transaction, reckoning: Reckoning) -> Bill:
     for view in reckoning.accounts:
         account = known(await running.find(CreditAccount, view.account.object_id))
         reckoning.burn(account, view, invoice_id, running.now)
+    await reach(FaultPoint.close_burned)
     owed = document.subtotal_amount + document.tax_amount
     await settle_invoice(running, subscription.customer_id, subscription.currency, owed, invoice_id)
+    await reach(FaultPoint.close_settled)
     if reckoning.cycle is None:
         subscription.settle_late_usage(running.position, running.now)
     else:
@@ -118,40 +136,15 @@ async def _issue(running: Transaction, reckoning: Reckoning) -> Bill:
     invoice = Invoice.issue(invoice_id, document, running.now)
     running.add(invoice)
     running.add_event(assigned)
+    await reach(FaultPoint.close_issued)
     return Bill(document, invoice.status.value)
 
 
-async def close_due_of(service: Service, caller: Caller, subscription_id: str) -> AsyncGenerator[Bill]:
-    """Close every due cycle of one subscription and open every cycle that has begun; yields the new invoices.
+async def adjust_ended(running: Transaction, subscription: Subscription, grace: timedelta) -> Bill | None:
+    """Give late usage of a subscription to which no cycle is to come a document of its own, after its grace period.
 
-    Each document is a transaction of its own, so several runs at once share the work, and a run that dies has lost
-    nothing. Where no cycle is to come, late usage gets a document of its own.
+    The quantities have to be at the position of the transaction.
     """
-    await project_most(service, caller.tenant_id)
-    while True:
-        async with transaction(service, caller, "cycles.close_due") as running:
-            bill = await _next_due(running, subscription_id)
-        if bill is None:
-            return
-        yield bill
-
-
-async def _next_due(running: Transaction, subscription_id: str) -> Bill | None:
-    """Close what is due first, asked again under the lock: another run may have closed it."""
-    subscription = await opened_subscription(running, subscription_id)
-    grace = (await running.rules()).close_grace
-    cycle = subscription.earliest_unclosed()
-    if cycle is not None:
-        due = max(cycle.billable_at, subscription.created_on) + grace
-        return await _invoice(running, subscription, cycle) if due <= running.now and cycle.end <= running.now else None
-    if subscription.status in (Status.active, Status.paused):
-        return None
-    return await _adjust(running, subscription, grace)
-
-
-async def _adjust(running: Transaction, subscription: Subscription, grace: timedelta) -> Bill | None:
-    """Give late usage of an ended subscription a document of its own, after its grace period."""
-    await catch_up(running.database, running.tenant_id, running.position)
     if not await unsettled_hours(running, subscription):
         return None
     reckoning = await reckon(running, subscription, None)

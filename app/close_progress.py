@@ -9,6 +9,7 @@ from contextlib import aclosing
 import msgspec
 
 from app.due import Dealt, close_due_everywhere, count_due
+from app.keys import terminal_caller
 from app.retries import Retries
 from app.service import Service
 
@@ -61,7 +62,7 @@ async def close_telling(service: Service, tell: Tell) -> Summary:
     """Close what is due everywhere and tell how it goes. Raises only when the database is lost."""
     summary, began = Summary(await count_due(service)), time.monotonic()
     told = began
-    async with aclosing(close_due_everywhere(service, Retries(time.monotonic))) as run:
+    async with aclosing(close_due_everywhere(service, Retries(time.monotonic), terminal_caller)) as run:
         async for dealt in run:
             summary.add(dealt)
             now = time.monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.customer_tokens import SQL
 from app.keys import digest_of, find_caller
-from app.service import Caller, Service
+from app.service import Caller, Service, Via
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ async def _token_caller(service: Service, digest: bytes, address: str) -> Caller
     # As for keys: the database compares digests, and this once more in constant time.
     if row is None or not hmac.compare_digest(row["digest"], digest):
         return None
-    return Caller(row["tenant_id"], row["key_id"], "read", address, row["customer_id"])
+    return Caller(row["tenant_id"], row["key_id"], "read", address, row["customer_id"], Via.token)
 
 
 async def living(service: Service, digests: Iterable[bytes]) -> set[bytes]:

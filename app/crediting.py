@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from app.accounts import SQL, account_for
+from app.accounts import account_for
 from app.opening import open_cycles
 from domain.claim import Claim, ClaimKey, OverageTerms, Step
 from domain.credit_account import CreditAccount
@@ -94,8 +94,7 @@ async def account_view(
 
 async def subscriptions_of(aggregates: Aggregates, customer_id: str) -> list[Subscription]:
     """The customer's subscriptions as known at the position, in the order of their ids."""
-    rows = await aggregates.database.fetch(SQL["subscriptions_of_customer"], aggregates.tenant_id, customer_id)
-    found = [await aggregates.find(Subscription, row["subscription_id"]) for row in rows]
+    found = [await aggregates.find(Subscription, one) for one in await aggregates.subscription_ids(customer_id)]
     return [subscription for subscription in found if subscription is not None]
 
 
@@ -133,7 +132,7 @@ class _Claiming:
 
     async def _claim(self, asked: ClaimingCycle, line: PricedLine, price: Price, closed: bool) -> Claim:
         cycle = asked.cycle
-        terms = await self._terms(cycle, price)
+        terms = await terms_of(self._aggregates, self._account.entitlement_id, cycle, price)
         product_id, meter_id = line.key
         units_per_credit = line.price.units_per_credit
         assert units_per_credit is not None, "a line that burns credits says how many units one covers"
@@ -157,15 +156,16 @@ class _Claiming:
             waive_uncovered=cycle.trial,
         )
 
-    async def _terms(self, cycle: OpenedCycle, price: Price) -> Terms:
-        """The entitlement's terms at the cycle's end, with what the product says otherwise."""
-        entitlement = await self._aggregates.at_instant(Entitlement, self._account.entitlement_id, cycle.end)
-        included = price.included(self._account.entitlement_id)
-        return entitlement.terms if included is None else included.terms(entitlement.terms, price.currency)
-
     async def _source(self, cycle: OpenedCycle, line: PricedLine) -> ClaimSource:
         edges = (cycle.start, *instants(self._account, cycle.start, cycle.end), cycle.end)
         return ClaimSource((await self._aggregates.meters())[line.price.meter_id], edges, line.price.free_units)
+
+
+async def terms_of(aggregates: Aggregates, entitlement_id: str, cycle: OpenedCycle, price: Price) -> Terms:
+    """An entitlement's terms at a cycle's end, with what the product says otherwise."""
+    entitlement = await aggregates.at_instant(Entitlement, entitlement_id, cycle.end)
+    included = price.included(entitlement_id)
+    return entitlement.terms if included is None else included.terms(entitlement.terms, price.currency)
 
 
 def overage_terms(terms: Terms) -> OverageTerms | None:

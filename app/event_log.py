@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import itemgetter
-from typing import cast
-from uuid import UUID
 
 import asyncpg
 import msgspec
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from app.identity import new_batch
+from app.usage_copy import KEY_COLUMNS, ROW_COLUMNS, usage_copy
 from domain import chain, instant
 from domain.chain import Commit
 from domain.content import same_content
-from domain.event import UsageEvent, canonical
+from domain.event import UsageEvent
 from projections.database import Database
+from projections.fault_points import FaultPoint, halfway, reach
 from projections.log_reader import Head, head, stored_commit
 from projections.statements import load
 
@@ -25,18 +24,6 @@ SQL = load("app.sql", "append.sql")
 
 NO_ORIGIN = b""
 """Usage commits name no caller: their events are facts from outside, not decisions of somebody here."""
-
-_ROW_COLUMNS = (
-    "tenant_id",
-    "batch",
-    "ordinal",
-    "event_id",
-    "event_name",
-    "customer_id",
-    "timestamp",
-    "metadata",
-)
-_KEY_COLUMNS = ("tenant_id", "event_id", "batch", "ordinal")
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -50,8 +37,15 @@ class Rejected(msgspec.Struct, frozen=True):
     content: str
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """What one request brings: events to record in their order, and those that are only kept beside the log."""
+
+    events: Sequence[UsageEvent]
+    rejected: Sequence[Rejected] = ()
+
+
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of a batch. ``position`` is the last of its commit, or the head's when nothing was new."""
+    """What became of a request. ``position`` is the last of its commit, or the head's when nothing was new."""
 
     ingested_count: int
     duplicate_count: int
@@ -59,98 +53,87 @@ class Receipt(msgspec.Struct, frozen=True):
     position: int
 
 
-class _Batch:
-    """A batch on its way: the first event of each id, its repeats in the same batch, and what is settled already.
+class _Judged(msgspec.Struct, frozen=True):
+    """The events of one request by what becomes of them."""
 
-    A repeat is judged last, by what its id then holds: the batch's own first event, or one that was stored before.
-    """
-
-    def __init__(self, events: Sequence[UsageEvent]) -> None:
-        self.fresh: dict[str, UsageEvent] = {}
-        self._repeats: dict[str, list[UsageEvent]] = {}
-        self._settled: list[tuple[UsageEvent, UsageEvent]] = []
-        for event in events:
-            if event.event_id in self.fresh:
-                self._repeats.setdefault(event.event_id, []).append(event)
-            else:
-                self.fresh[event.event_id] = event
-
-    def settle(self, original: UsageEvent) -> None:
-        """The id of ``original`` is taken by it: nothing of this batch is recorded under that id."""
-        newcomers = [self.fresh.pop(original.event_id), *self._repeats.pop(original.event_id, [])]
-        self._settled += [(newcomer, original) for newcomer in newcomers]
-
-    def recorded(self, now: datetime) -> list[UsageEvent]:
-        """The events to record, in array order."""
-        return [_timed(event, now) for event in self.fresh.values()]
-
-    def judged(self, now: datetime) -> tuple[int, list[UsageEvent]]:
-        """The number of duplicates, and the conflicts, of everything that is not recorded."""
-        repeats = [
-            (newcomer, _timed(self.fresh[event_id], now))
-            for event_id, newcomers in self._repeats.items()
-            for newcomer in newcomers
-        ]
-        pairs = [*self._settled, *repeats]
-        conflicts = [newcomer for newcomer, original in pairs if not same_content(newcomer, original)]
-        return len(pairs) - len(conflicts), conflicts
+    fresh: list[UsageEvent]
+    duplicates: int
+    conflicts: list[UsageEvent]
 
 
-async def append_usage(
-    database: Database,
-    tenant_id: str,
-    events: Sequence[UsageEvent],
-    now: datetime,
-    rejected: Sequence[Rejected] = (),
-) -> Receipt:
-    """Record the events that are new, in array order, as one commit; durable when this returns.
+async def append_usage(database: Database, tenant_id: str, requests: Sequence[Sent], now: datetime) -> list[Receipt]:
+    """Record the events that are new, in the order of requests and arrays, as one commit; durable when this returns.
 
     The fast path copies straight into the rows under their unique keys. When a key is taken the whole transaction is
     rolled back, the taken ids are told apart by content and the rest is tried again. A key that was taken once stays
     taken, so every round drops at least one event and the loop ends.
     """
-    batch = _Batch(events)
+    taken: dict[str, UsageEvent | None] = {}
     while True:
-        duplicates, conflicts = batch.judged(now)
+        judged = _judge(requests, taken, now)
+        fresh = [event for verdict in judged for event in verdict.fresh]
+        rejected = [event for sent in requests for event in sent.rejected]
+        rejected += [
+            _conflict(event, held=taken.get(event.event_id, event)) for one in judged for event in one.conflicts
+        ]
+        await reach(FaultPoint.append_begin)
         try:
             async with database.transaction():
-                commit = await _append(database, tenant_id, batch.recorded(now), now) if batch.fresh else None
-                await reject(database, tenant_id, [*rejected, *map(_conflict, conflicts)], now)
+                commit = await _append(database, tenant_id, fresh, now) if fresh else None
+                await reject(database, tenant_id, rejected, now)
+            await reach(FaultPoint.append_committed)
             break
         except asyncpg.UniqueViolationError:
-            await _settle_taken(database, tenant_id, batch)
+            taken |= await _originals(database, tenant_id, fresh)
+            await reach(FaultPoint.append_taken)
     position = commit.last_position if commit else (await head(database, tenant_id)).position
-    return Receipt(len(batch.fresh), duplicates, [event.event_id for event in conflicts], position)
+    return [
+        Receipt(len(verdict.fresh), verdict.duplicates, [event.event_id for event in verdict.conflicts], position)
+        for verdict in judged
+    ]
 
 
-def _timed(event: UsageEvent, now: datetime) -> UsageEvent:
-    """The event as it is recorded: without a time of its own it happened ``now``.
+def _judge(requests: Sequence[Sent], taken: dict[str, UsageEvent | None], now: datetime) -> list[_Judged]:
+    """What becomes of each event when the ids in ``taken`` are taken by those, or by events whose rows are archived.
 
-    Only what is recorded gets that time. A resend without a time has the original's, whenever it comes.
+    An id is given to the first event that uses it. Whoever uses it again is a duplicate or a conflict by what the id
+    holds: an event that was stored before, or one of these.
     """
-    return event if event.timestamp is not None else msgspec.structs.replace(event, timestamp=now)
+    held, judged = dict(taken), list[_Judged]()
+    for sent in requests:
+        fresh, duplicates, conflicts = list[UsageEvent](), 0, list[UsageEvent]()
+        for event in sent.events:
+            original = held.get(event.event_id)
+            if event.event_id not in held:
+                # Only what is recorded gets a time. A resend without one has the original's, whenever it comes.
+                timed = event if event.timestamp is not None else msgspec.structs.replace(event, timestamp=now)
+                held[event.event_id] = timed
+                fresh.append(timed)
+            elif original is not None and same_content(event, original):
+                duplicates += 1
+            else:
+                # What cannot be compared is no duplicate: it is kept, where somebody can look at it.
+                conflicts.append(event)
+        judged.append(_Judged(fresh, duplicates, conflicts))
+    return judged
 
 
 async def _append(database: Database, tenant_id: str, events: list[UsageEvent], now: datetime) -> Commit:
     batch = new_batch()
-    rows = [
-        (tenant_id, batch, ordinal, e.event_id, e.event_name, e.customer_id, e.timestamp, e.metadata)
-        for ordinal, e in enumerate(events)
-    ]
-    # In the order of the ids, so that two batches that share some cannot wait for each other in a circle.
-    keys = sorted([(tenant_id, e.event_id, batch, ordinal) for ordinal, e in enumerate(events)], key=itemgetter(1))
-    await database.copy_records_to_table("event_key", schema_name="log", columns=_KEY_COLUMNS, records=keys)
-    await database.copy_records_to_table("usage_event", schema_name="log", columns=_ROW_COLUMNS, records=rows)
-    micros = instant.micros
-    root = chain.root_of(
-        [
-            canonical(e.event_id, e.event_name, e.customer_id, micros(cast("datetime", e.timestamp)), e.metadata)
-            for e in events
-        ]
-    )
-    sealed = await database.fetchrow(SQL["append_usage"], tenant_id, batch, len(events), root, now, NO_ORIGIN)
+    packed = usage_copy(tenant_id, batch, events)
+    await _copy(database, "event_key", KEY_COLUMNS, packed.keys)
+    await reach(FaultPoint.append_keys_copied)
+    await _copy(database, "usage_event", ROW_COLUMNS, packed.rows)
+    await reach(FaultPoint.append_copied)
+    sealed = await database.fetchrow(SQL["append_usage"], tenant_id, batch, len(events), packed.root, now, NO_ORIGIN)
     assert sealed is not None
+    await reach(FaultPoint.append_sealed)
     return stored_commit(tenant_id, sealed).commit
+
+
+async def _copy(database: Database, table: str, columns: Sequence[str], packed: bytes) -> None:
+    sent = halfway(FaultPoint.append_copying, packed)
+    await database.copy_to_table(table, schema_name="log", columns=columns, source=sent, format="binary")
 
 
 async def taken_ids(database: Database, tenant_id: str, event_ids: Sequence[str]) -> frozenset[str]:
@@ -159,18 +142,23 @@ async def taken_ids(database: Database, tenant_id: str, event_ids: Sequence[str]
     return frozenset(row["event_id"] for row in rows)
 
 
-async def _settle_taken(database: Database, tenant_id: str, batch: _Batch) -> None:
-    stored = await database.fetch(SQL["stored_events"], tenant_id, list(batch.fresh))
-    if not stored:
-        raise RuntimeError("an event id is taken, but its event is not stored here")
-    for row in stored:
-        batch.settle(
-            UsageEvent(row["event_id"], row["event_name"], row["customer_id"], row["timestamp"], row["metadata"])
+async def _originals(database: Database, tenant_id: str, events: Sequence[UsageEvent]) -> dict[str, UsageEvent | None]:
+    """The stored events whose ids these events use again; ``None`` for one whose row lies in an archive."""
+    event_ids = [event.event_id for event in events]
+    # The keys first: an event that is recorded meanwhile has its row by the second look, and must not seem archived.
+    originals: dict[str, UsageEvent | None] = dict.fromkeys(await taken_ids(database, tenant_id, event_ids))
+    rows = await database.fetch(SQL["stored_events"], tenant_id, event_ids)
+    return originals | {
+        row["event_id"]: UsageEvent(
+            row["event_id"], row["event_name"], row["customer_id"], row["timestamp"], row["metadata"]
         )
+        for row in rows
+    }
 
 
-def _conflict(event: UsageEvent) -> Rejected:
-    """A conflict as it is kept: its ordinal is given when it is written."""
+def _conflict(event: UsageEvent, held: UsageEvent | None) -> Rejected:
+    """A conflict as it is kept: its ordinal is given when it is written. Without ``held`` the first one is archived."""
+    how = "with other content" if held else "and its content lies in an archive, so that the two cannot be compared"
     content = {
         "event_id": event.event_id,
         "event_name": event.event_name,
@@ -181,7 +169,7 @@ def _conflict(event: UsageEvent) -> Rejected:
     problem = {
         "code": "EVENT_ID_CONFLICT",
         "field": "event_id",
-        "message": f"event_id '{event.event_id}' was recorded before with other content; the first one stays",
+        "message": f"event_id '{event.event_id}' was recorded before {how}; the first one stays",
     }
     return Rejected(
         0,
@@ -200,6 +188,7 @@ async def reject(database: Database, tenant_id: str, rejected: Sequence[Rejected
     columns = [[getattr(r, name) for r in rejected] for name in Rejected.__struct_fields__[1:]]
     ordinals = list(range(len(rejected)))
     await database.execute(SQL["reject"], tenant_id, new_batch(), now, ordinals, *columns)
+    await reach(FaultPoint.append_rejected)
 
 
 async def lock_head(database: Database, tenant_id: str) -> Head:
@@ -221,7 +210,7 @@ async def append_domain(
     kinds = [event.topic for event in events]
     states = [event.state for event in events]
     root = chain.root_of(map(chain.canonical_fact, originators, versions, kinds, states))
-    batch: UUID = new_batch()
+    batch = new_batch()
     try:
         sealed = await database.fetchrow(
             SQL["append_domain"], tenant_id, batch, originators, versions, kinds, states, root, now, origin
@@ -252,4 +241,5 @@ async def ensure_partitions(database: Database, now: datetime) -> None:
     this = now.date().replace(day=1)
     following = this.replace(year=this.year + 1, month=1) if this.month == 12 else this.replace(month=this.month + 1)
     for day in (this, following):
+        await reach(FaultPoint.partition_make)
         await database.execute(SQL["ensure_partition"], day)

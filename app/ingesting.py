@@ -1,20 +1,23 @@
-"""Recording a request's events: the accepted window, then the log, then the projector's doorbell."""
+"""Recording the events of requests: the accepted window, then the log."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from app.event_log import Receipt, Rejected, append_usage, reject, taken_ids
+from app.event_log import Receipt, Rejected, Sent, append_usage, taken_ids
 from app.ingest.decode import Decoded
 from app.ingest.problem import EventProblem, RejectedEvent
 from app.rules import rules_of, tenant_now
-from app.service import Caller, Service
+from app.service import Service
 from domain import instant
 from domain.event import UsageEvent
 from domain.tenant import Rules
-from projections.log_reader import head
+from projections.database import Database
+from projections.fault_points import FaultPoint, reach
 
 TIMESTAMP_MIN, TIMESTAMP_END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 """Where event times end when the tenant lifts its window. The database driver takes the first and the last instant of
@@ -29,35 +32,66 @@ class Refused(Exception):
         self.problems = problems
 
 
-async def record(
-    service: Service, caller: Caller, decoded: Decoded, *, skip_invalid: bool
-) -> tuple[Receipt, list[EventProblem]]:
-    """Record a batch. Returns when it is durable, with what was wrong with events that were skipped.
+class Posted(NamedTuple):
+    """The events of one request. ``skip_invalid`` records the good ones among bad ones instead of refusing all."""
 
-    Raises ``Refused`` when an event is bad, unless ``skip_invalid``: then the good ones are recorded and the bad ones
-    kept beside the log.
+    decoded: Decoded
+    skip_invalid: bool
+
+
+class Recorded(NamedTuple):
+    """What became of a request, and what was wrong with events that were skipped."""
+
+    receipt: Receipt
+    problems: list[EventProblem]
+
+
+async def record_together(service: Service, tenant_id: str, requests: Sequence[Posted]) -> list[Recorded | Refused]:
+    """Record requests of one tenant in one commit; what became of each, once it is durable.
+
+    A request with a bad event is ``Refused`` unless it skips them: then the good ones are recorded and the bad ones
+    kept beside the log. The others are recorded all the same.
     """
     async with service.pool.acquire() as connection:
-        rules = await rules_of(connection, service, caller.tenant_id)
+        rules = await rules_of(connection, service, tenant_id)
         now = tenant_now(service, rules)
-        since, until = _accepted(rules, now)
-        late = [
+        checked = await _checked(connection, tenant_id, requests, rules, now)
+        accepted = [one for one in checked if not isinstance(one, Refused)]
+        receipts = iter(await append_usage(connection, tenant_id, [sent for sent, _ in accepted], now))
+    return [one if isinstance(one, Refused) else Recorded(next(receipts), one[1]) for one in checked]
+
+
+_Checked: TypeAlias = tuple[Sent, list[EventProblem]]
+"""What is to be recorded of a request, and what is wrong with the rest."""
+
+
+async def _checked(
+    database: Database, tenant_id: str, requests: Sequence[Posted], rules: Rules, now: datetime
+) -> list[_Checked | Refused]:
+    since, until = _accepted(rules, now)
+    await reach(FaultPoint.ingest_window)
+    late = [
+        [
             event.event_id
             for _, event in decoded.events
             if event.timestamp is not None and not since <= event.timestamp <= until
         ]
-        if not (late or decoded.rejected):
-            return await append_usage(connection, caller.tenant_id, [event for _, event in decoded.events], now), []
-        taken = await taken_ids(connection, caller.tenant_id, late) if late else frozenset[str]()
-        events, rejected = window(decoded, rules, now, taken)
+        for decoded, _ in requests
+    ]
+    asked = [event_id for ids in late for event_id in ids]
+    taken = await taken_ids(database, tenant_id, asked) if asked else frozenset[str]()
+    checked: list[_Checked | Refused] = []
+    for request, ids in zip(requests, late, strict=True):
+        if not (ids or request.decoded.rejected):
+            checked.append((Sent([event for _, event in request.decoded.events]), []))
+            continue
+        events, rejected = window(request.decoded, rules, now, taken)
         problems = [problem for event in rejected for problem in event.problems]
-        if rejected and not skip_invalid:
-            raise Refused(problems)
-        kept = [_kept(event) for event in rejected]
-        if not events:
-            await reject(connection, caller.tenant_id, kept, now)
-            return Receipt(0, 0, [], (await head(connection, caller.tenant_id)).position), problems
-        return await append_usage(connection, caller.tenant_id, events, now, kept), problems
+        if rejected and not request.skip_invalid:
+            checked.append(Refused(problems))
+        else:
+            checked.append((Sent(events, [_kept(event) for event in rejected]), problems))
+    return checked
 
 
 def window(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from app.accounts import accounts_of
+from app.retired import check_unsettled
 from app.service import Caller, Service
 from app.transaction import transaction
+from domain import instant
 from domain.errors import NotFound
-from domain.invoice import Document, Invoice, Status
+from domain.invoice import Document, Invoice
 from domain.subscription import Subscription
 from domain.wallet import Wallet
 from projections.aggregates import Aggregates
@@ -40,16 +42,8 @@ async def find_bill(database: Database, tenant_id: str, invoice_id: str) -> Bill
 
 async def documents_of(known: Aggregates, subscription_id: str) -> list[tuple[Document, bool]]:
     """The documents of a subscription, oldest first, each with whether it stood at the position."""
-    rows = await known.database.fetch(SQL["of_subscription"], known.tenant_id, subscription_id, known.position)
-    return [(bill.document, await _stood(known, bill)) for bill in map(bill_of, rows)]
-
-
-async def _stood(known: Aggregates, bill: Bill) -> bool:
-    if bill.status != Status.void:
-        return True
-    # The read model may know of a later position: only the log tells when it was voided.
-    invoice = await known.get(Invoice, str(bill.document.invoice_id))
-    return invoice.status is not Status.void
+    issued = await known.issued(subscription_id)
+    return [(msgspec.json.decode(one.document, type=Document), one.stood) for one in issued]
 
 
 async def mark(service: Service, caller: Caller, invoice_id: str, *, paid: bool) -> Bill:
@@ -69,6 +63,7 @@ async def void(service: Service, caller: Caller, invoice_id: str, reason: str | 
         invoice = await running.get(Invoice, invoice_id)
         invoice.void(reason, running.now)
         document = invoice.read()
+        await check_unsettled(running.database, running.tenant_id, instant.parse(document.cycle_start))
         for account in await accounts_of(running, document.customer_id):
             account.return_burns(invoice_id, running.now)
         wallet = await running.find(Wallet, Wallet.wallet_id(document.customer_id, document.currency))

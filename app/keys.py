@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hmac
+import getpass
+import os
 import re
+import socket
+from collections.abc import Sequence
 from hashlib import sha256
 
 import asyncpg
 
 from app.identity import new_id, new_secret
 from app.rules import set_test_mode
-from app.service import Caller, Service
+from app.service import Caller, Service, Via
 from app.transaction import Transaction, transaction
 from domain.errors import Conflict, Invalid
 from domain.tenant import Tenant
@@ -41,12 +44,17 @@ def digest_of(secret: str) -> bytes:
 async def find_caller(service: Service, secret: str, address: str) -> Caller | None:
     """The caller that a secret belongs to; ``None`` when it opens nothing."""
     digest = digest_of(secret)
-    row = await service.pool.fetchrow(SQL["find"], digest)
-    # The database compares digests, from whose timing nothing of a secret can be learnt; this compares once more, in
-    # constant time.
-    if row is None or not hmac.compare_digest(row["digest"], digest):
-        return None
-    return Caller(row["tenant_id"], row["key_id"], row["scope"], address)
+    found = (await callers_of(service, [digest])).get(digest)
+    return None if found is None else Caller(found.tenant_id, found.key_id, found.scope, address)
+
+
+async def callers_of(service: Service, digests: Sequence[bytes]) -> dict[bytes, Caller]:
+    """The callers whose secrets have these digests, without the address that they ask from; some may open nothing.
+
+    From how long it takes to compare digests nothing of a secret can be learnt.
+    """
+    rows = await service.pool.fetch(SQL["find"], digests)
+    return {row["digest"]: Caller(row["tenant_id"], row["key_id"], row["scope"], "") for row in rows}
 
 
 async def create_key(
@@ -123,4 +131,16 @@ async def revoke_key(service: Service, caller: Caller, key_id: str) -> None:
 
 def system_caller(tenant_id: str) -> Caller:
     """The service itself, acting for a tenant."""
-    return Caller(tenant_id, SYSTEM, "write", "local")
+    return Caller(tenant_id, SYSTEM, "write", "local", via=Via.service)
+
+
+def terminal_caller(tenant_id: str) -> Caller:
+    """Whoever runs a command on this machine: the account and the machine stand in the log, as the system names them.
+
+    Accounts without a name, as in some containers, are their number.
+    """
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):
+        account = str(os.getuid())
+    return Caller(tenant_id, SYSTEM, "write", f"{account}@{socket.gethostname()}", via=Via.command_line)

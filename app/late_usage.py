@@ -16,7 +16,7 @@ from domain.product import Product
 from domain.rating import Computation, Line, LineKind, adjustment_line, computation_of, invoiced_computation, rate
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
-from projections.late_hours import LateHour, late_hours
+from projections.late_hours import LateHour
 from projections.rating_facts import LineCredits, MeterKey, corrected_facts, meter_lines, prices_of
 
 HOUR = timedelta(hours=1)
@@ -37,13 +37,7 @@ class LateCycle(msgspec.Struct, frozen=True):
 
 async def unsettled_hours(known: Aggregates, subscription: Subscription) -> list[LateHour]:
     """The customer's hours that changed after a close, and that this subscription has not settled since."""
-    return await late_hours(
-        known.database,
-        known.tenant_id,
-        subscription.customer_id,
-        subscription.settled_position,
-        known.counted,
-    )
+    return await known.late_hours(subscription.customer_id, subscription.settled_position)
 
 
 async def late_cycles(known: Aggregates, subscription: Subscription) -> list[LateCycle]:
@@ -117,8 +111,6 @@ async def reissue_lines(
 
     That one's ``own`` lines have all usage in them, so without these the corrections would be paid twice.
     """
-    if cycle.replaces is None:
-        return []
     start = instant.text(cycle.start)
     standing = [document for document, stood in await documents_of(known, subscription.object_id) if stood]
     keys = dict.fromkeys(_key(line) for document in standing for line in _corrections(document, start))

@@ -12,14 +12,30 @@ well under a second."""
 LOCK_TIMEOUT_SECONDS = 20
 """How long a command waits for its tenant's head. Longer than any close, shorter than a client's patience (60 s)."""
 
-IDLE_TRANSACTION_SECONDS = 30
-"""A transaction whose process hangs is ended, so that it cannot hold a tenant's head for ever."""
+IDLE_TRANSACTION_SECONDS = 10
+"""A transaction whose process hangs is ended, so that it cannot hold a tenant's head for ever. Shorter than the wait
+for a lock: whoever waits behind it gets the lock instead of giving up."""
 
 PAGE_SIZE_MAX = 100
 """Rows of a list answer: the wire contract's limit."""
 
 EVENT_PAGE_SIZE_MAX = 1_000
 """Rows of an event list, for which the contract names no limit; a page stays under a megabyte or two."""
+
+WAITING_EVENTS_MAX = 100_000
+"""Events that may wait in one process to be recorded: some 100 MB at a kilobyte each, and a few seconds of work. A
+client that is told to come back is better off than one whose request waits past its patience."""
+
+COMMANDS_AT_ONCE = 2
+"""Commands of one tenant that hold a connection: one has the tenant's head, another stands ready for it. More would
+only keep connections from other tenants."""
+
+COMMANDS_WAITING_MAX = 50
+"""Commands of one tenant that wait in one process, beyond those: a second of work, and a quarter of the requests that
+a process takes on, so that a tenant whose head is held does not shut the door for the others."""
+
+COMMAND_WAIT_SECONDS = 10
+"""How long a command waits for its turn before it is sent back: as long as for a connection."""
 
 VOID_EVENTS_MAX = 1_000
 """Events retracted by one request: as many as one request records."""
@@ -118,3 +134,76 @@ LIVE_SOCKETS_MAX = 10_000
 
 READY_LAG_EVENTS = 1_000_000
 """Events that the projection may be behind before the service calls itself not ready: ten seconds of work or more."""
+
+REQUESTS_MAX = 200
+"""Requests at work in one process, twenty for each connection of its pool: enough to keep it busy and to be committed
+together, and even at 5 ms of work each the last of them is answered in a second."""
+
+PATIENT_REQUESTS_MAX = 50
+"""Requests that may wait by intent, for a position or a test clock: they cost little while they do, but must not take
+the place of others when the projector stands still."""
+
+BODIES_MAX_BYTES = 64 * 1_024 * 1_024
+"""Bytes of bodies in one process, as sent and unpacked, from the first byte to the answer. The largest batch has 16 MiB
+packed and 32 MiB unpacked; what is read from a body takes several times its bytes."""
+
+ACQUIRE_SECONDS = 10
+"""How long a request waits for a connection of the pool: as long as two hundred requests of half a second each."""
+
+CONNECT_SECONDS = 10
+"""How long the database may take to open a connection; on a machine that is not lost it takes milliseconds."""
+
+ANSWER_GRACE_SECONDS = 10
+"""How much longer than the database's own limit a statement may take seen from here: then the line itself is dead."""
+
+HEAD_MAX_BYTES = 64 * 1_024
+"""Line and headers of a request. Keys have some forty bytes, paths up to ten kilobytes where an id is all percent
+signs; other servers commonly take 8 to 64 KiB."""
+
+HEAD_SECONDS = 20.0
+"""How long a client may take to send them, from the moment it connects: as long as for a body."""
+
+UNREAD_SECONDS = 30.0
+"""How long an answer may lie unread once more than a buffer of it waits. The largest have a few megabytes."""
+
+UNREAD_MAX = 100
+"""Answers of one process that may lie unread at once; with a further one the oldest is given up. The largest have a few
+megabytes, and readers that only are slow make room all the time."""
+
+PIPELINED_MAX = 32
+"""Requests of one connection that wait for the answer to an earlier one. Hardly any client sends so, and each costs
+kilobytes where it cost the sender fifty bytes."""
+
+HTTP_CONNECTIONS_MAX = 4_000
+"""Connections of one process beside the sockets of the live channel; one that is idle costs some ten kilobytes."""
+
+OTHER_FILES_MAX = 200
+"""Files of a process that are no client's: connections of the database, modules, logs."""
+
+SIMULATED_CYCLES_MAX = 100_000
+"""Cycles of one simulation. Each is rated twice, in some milliseconds: with rests, these are the work of an hour."""
+
+SIMULATED_CUSTOMERS_MAX = 1_000
+"""Customers that a simulation may name; their ids are sent with each page. Without names it is all of them."""
+
+SIMULATED_PRODUCTS_MAX = 50
+"""Products that one simulation changes: each is looked up before it begins."""
+
+SIMULATED_METERS_MAX = 5
+"""Meters that a simulation may propose. Each counts in the log itself, event by event where it looks inside."""
+
+SIMULATION_PAGE_CUSTOMERS = 10
+"""Customers that a simulation reads together: what they share is a small part of the work by then."""
+
+SIMULATION_PAGE_SECONDS = 0.5
+"""After so long a page of a simulation ends, and its snapshot with it. Whom it did not come to is read again."""
+
+SIMULATION_REST_SECONDS_MAX = 5
+"""How long a simulation rests at once. It may do so in a transaction, so it is shorter than that may stand idle."""
+
+SIMULATION_STATEMENT_SECONDS = 30
+"""How long one statement of a simulation may take: a page of 50,000 events of one customer takes about one."""
+
+SIMULATION_RESTS = 11
+"""How many times as long as it works a simulation rests in a serving process. A twelfth of one core is left to it, the
+database's part included: on two cores that is 4 % of the machine."""

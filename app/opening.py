@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import cast
@@ -18,9 +18,9 @@ from domain.grant import Calendar, GrantedCycle, RolloverTerms
 from domain.instant import MICROSECOND
 from domain.plan import OpenedCycle
 from domain.price import IncludedCredits
-from domain.product import Product
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates, known
+from projections.fault_points import FaultPoint, reach
 
 _INTERRUPTIONS = (
     Subscription.CycleCut,
@@ -40,9 +40,18 @@ async def open_cycles(aggregates: Aggregates, subscription: Subscription, at: da
     decided = subscription.pending_events
     opened = {event.start for event in decided if isinstance(event, Subscription.CycleOpened)}
     for cycle in [cycle for cycle in subscription.cycles if cycle.start in opened]:
+        await reach(FaultPoint.cycle_opened)
         await granting.grant(cycle)
     if any(isinstance(event, _INTERRUPTIONS) for event in decided):
         await granting.follow_cycles()
+
+
+async def grant_included(aggregates: Aggregates, subscription: Subscription, cycles: Iterable[OpenedCycle]) -> None:
+    """Grant what the products of opened cycles include, where that was not done."""
+    customer = known(await aggregates.find(Customer, subscription.customer_id))
+    granting = _Granting(aggregates, subscription, customer.time_zone)
+    for cycle in cycles:
+        await granting.grant(cycle)
 
 
 class _Granting:
@@ -60,8 +69,7 @@ class _Granting:
         The credits are those of the price version in force at the cycle's start as known now; once granted they stay.
         """
         for item in cycle.items:
-            product = known(await self._aggregates.find(Product, item.product_id))
-            price = product.price_at(cycle.start)
+            price = await self._aggregates.price_in(cycle, item.product_id, self._aggregates.position)
             for included in price.credits:
                 entitlement = known(await self._aggregates.find(Entitlement, included.credit_entitlement_id))
                 # Its terms are those of the cycle's first instant, whenever the cycle is opened.
@@ -82,6 +90,7 @@ class _Granting:
                     rollover=await self._rollover(cycle, terms),
                     at=self._aggregates.now,
                 )
+                await reach(FaultPoint.credit_granted)
 
     async def follow_cycles(self) -> None:
         """The grants of a cycle end with it, also where it was cut or its end was moved.

@@ -32,7 +32,7 @@ PAYMENT_PREFIX = "pay_"
 async def page_for(database: Database, tenant_id: str, bill: Bill) -> Page:
     """What an invoice's page says. Seller and buyer are as known at its position, so that it never changes.
 
-    A customer who was erased since has no name on it any more.
+    A customer who was erased since has no name on it any more; the page says so.
     """
     document = bill.document
     customer_id, position = document.customer_id, document.position

@@ -8,11 +8,15 @@ import logging
 import asyncpg
 
 from app.limits import WAIT_FOR_POSITION_SECONDS
+from app.lost_database import LOST
+from app.measured_work import measured_page
+from app.measures import PAGE_FAILURES
 from app.service import Service
 from domain.errors import Invalid, Refusal
 from projections.database import Database
+from projections.fault_points import FaultPoint, reach
 from projections.log_reader import head
-from projections.quantities import lagging, project_page, projected_position, ring
+from projections.quantities import catch_up, lagging, project_page, projected_position, ring
 
 LOG = logging.getLogger("taximeter.projector")
 
@@ -78,19 +82,30 @@ async def project_all(service: Service) -> int:
 
 
 async def project_most(service: Service, tenant_id: str) -> None:
-    """Bring the quantities close to the log's end before the head is locked, so that it is locked briefly."""
+    """Bring the quantities to where the log ends now, before the head is locked, so that it is locked briefly.
+
+    Whoever else projects is waited for here, and not with the head. What is recorded meanwhile is left: where usage
+    never stops, there would be no end.
+    """
     async with service.pool.acquire() as connection:
-        while await project_page(connection, tenant_id):
-            pass
+        until = (await head(connection, tenant_id)).position
+        while await projected_position(connection, tenant_id) < until:
+            with measured_page() as page:
+                async with connection.transaction():
+                    await catch_up(connection, tenant_id, until, pages=1)
+                page.moved = True
 
 
 async def _project_one(database: Database, tenant_id: str) -> bool:
     """One page of one tenant. A page that cannot be folded is a defect of ours: it is told, and the others go on."""
     try:
-        return await project_page(database, tenant_id)
-    except (OSError, asyncpg.PostgresConnectionError):
+        with measured_page() as page:
+            page.moved = await project_page(database, tenant_id)
+        return page.moved
+    except LOST:
         raise
     except Exception:
+        PAGE_FAILURES.inc()
         LOG.exception("the log of tenant %s cannot be projected", tenant_id)
         # The database itself may refuse a page, as with a number that is too large; raises when the connection is lost.
         await database.execute("select 1")
@@ -107,7 +122,7 @@ async def run_projector(
     while not stop.is_set():
         try:
             await _listen_and_project(service, dsn, stop, projected)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             LOG.warning("the projector lost the database (%s) and tries again", error)
             await pause(stop, RETRY_SECONDS)
 
@@ -117,6 +132,7 @@ async def _listen_and_project(service: Service, dsn: str, stop: asyncio.Event, p
     listener = await asyncpg.connect(dsn, server_settings={"application_name": "taximeter projector"})
     try:
         await listener.add_listener(DOORBELL, lambda *_: rung.set())
+        await reach(FaultPoint.projector_listening)
         while not stop.is_set():
             rung.clear()
             if await project_all(service) and projected is not None:
@@ -168,8 +184,9 @@ class Doorbell:
         while self._tenants:
             tenants, self._tenants = self._tenants, set()
             try:
+                await reach(FaultPoint.doorbell_ring)
                 async with self._service.pool.acquire() as connection:
                     await ring(connection, DOORBELL, tenants)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*LOST, asyncpg.PostgresError) as error:
                 LOG.info("the doorbell did not ring (%s); the sweep finds the work", error)
             await asyncio.sleep(self.PAUSE_SECONDS)

@@ -110,8 +110,8 @@ async def reckon(known: Aggregates, subscription: Subscription, cycle: OpenedCyc
         facts = await only_adjustments(known, subscription, adjustments)
     else:
         facts = await cycle_facts(known, subscription, cycle, _settled(subscription, cycle, accounts))
-        own = rate(facts).lines
-        adjustments += await reissue_lines(known, subscription, cycle, own)
+        if cycle.replaces is not None:
+            adjustments += await reissue_lines(known, subscription, cycle, rate(facts).lines)
         inside = facts.taxed_inside | await taxed_inside(known, [line.product_id for line in adjustments])
         facts = msgspec.structs.replace(facts, adjustments=tuple(adjustments), taxed_inside=inside)
     return Reckoning(subscription, cycle, late, accounts, facts, rate(facts))

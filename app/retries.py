@@ -34,6 +34,10 @@ class Retries:
         failing = self._failing.get(key)
         return failing is None or self._clock() >= failing.again_at
 
+    def failing(self, key: Key) -> bool:
+        """Whether it failed when it was tried last."""
+        return key in self._failing
+
     def failed(self, key: Key, reason: str) -> bool:
         """Note a failure; whether its reason is a new one, worth telling."""
         before = self._failing.get(key)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from app.clock import Clock
+from app.command_lines import CommandLines
 from domain.tenant import Rules
 from projections.database import Database, Row
 
@@ -37,11 +39,30 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Service:
-    """Built once per process. ``pool`` connects as the role that can append to the log but not change it."""
+    """Built once per process. ``pool`` connects as the role that can append to the log but not change it.
+
+    In ``lines`` commands wait for their turn.
+    """
 
     pool: Pool
     clock: Clock
     rules: Rules
+    lines: CommandLines = field(default_factory=CommandLines)
+
+
+class Via(StrEnum):
+    """How somebody came to ask. The log keeps it with every command, so the words are for ever."""
+
+    key = "key"
+    """With an API key, over HTTP."""
+    session = "session"
+    """Signed in to the dashboard with a key."""
+    token = "token"
+    """With a customer token, which only reads."""
+    command_line = "command_line"
+    """At a terminal of the machine, or from a script there."""
+    service = "service"
+    """Nobody asked: the service did what was due."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +77,4 @@ class Caller:
     scope: str
     address: str
     customer_id: str | None = None
+    via: Via = Via.key

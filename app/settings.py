@@ -64,6 +64,26 @@ _API_KEY = re.compile(f"[!-~]{{0,{SECRET_MAX_CHARS}}}")
 """A key, or the empty text for none."""
 
 
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError("must be true or false")
+    return _SWITCHES[text.lower()]
+
+
+_SWITCHES = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
+
+
+def _drain(text: str) -> float:
+    duration = _bounded_duration(text)
+    if duration > DRAIN_MAX:
+        raise ValueError(f"must be at most {instant.duration_text(DRAIN_MAX)}")
+    return duration.total_seconds()
+
+
+DRAIN_MAX = timedelta(minutes=10)
+"""Longer than any load balancer takes to notice; whoever stops a service wants it stopped."""
+
+
 def _database_url(text: str) -> str:
     if text and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
@@ -72,6 +92,18 @@ def _database_url(text: str) -> str:
 
 def _data(text: str) -> Path:
     return Path(text).absolute() if text else data_home()
+
+
+def _file(text: str) -> Path | None:
+    return Path(text).absolute() if text else None
+
+
+def _archive(text: str) -> str:
+    return str(Path(text).absolute()) if text not in ("", NO_ARCHIVE) else text
+
+
+NO_ARCHIVE = "none"
+"""The value of `--wal-archive` that ends archiving."""
 
 
 def _log_format(text: str) -> LogFormat:
@@ -96,7 +128,7 @@ class Setting:
     """One setting. ``read`` turns its text into its value and raises ``ValueError`` with the rule.
 
     The value of a ``secret`` one is never printed. The flag of a ``repeatable`` one may be given several times, which
-    means the same as one text with commas.
+    means the same as one text with commas. The flag of a ``switch`` has no value: to give it is to say `true`.
     """
 
     name: str
@@ -107,6 +139,7 @@ class Setting:
     read: Callable[[str], Any]
     secret: bool = False
     repeatable: bool = False
+    switch: bool = False
 
     @property
     def flag(self) -> str:
@@ -138,6 +171,15 @@ DATABASE_URL = Setting(
     "a server to use instead of the embedded one, as its owner: postgresql://user@host/database",
     _database_url,
     secret=True,
+)
+WAL_ARCHIVE = Setting(
+    "wal_archive",
+    "",
+    "directory",
+    "none ends it",
+    "where the embedded PostgreSQL archives its write-ahead log, remembered in the data directory: with a backup, any"
+    " later moment can be restored",
+    _archive,
 )
 TENANT = Setting(
     "tenant",
@@ -193,15 +235,54 @@ LOG_FORMAT = Setting(
     _log_format,
 )
 
+DRAIN = Setting(
+    "drain",
+    "2s",
+    "duration",
+    "0s to 10m",
+    "how long after SIGTERM the service still serves while `/health/ready` answers 503; Ctrl-C does not wait",
+    _drain,
+)
+
+METRICS_TOKEN = Setting(
+    "metrics_token",
+    "",
+    "text",
+    _API_KEY_RULE,
+    "what `/metrics` wants as `Authorization: Bearer`; without one it is open to everybody who reaches the port",
+    _api_key,
+    secret=True,
+)
+NO_METRICS = Setting(
+    "no_metrics", "false", "switch", "true or false", "whether `/metrics` is left out", _switch, switch=True
+)
+
+SIGNING_KEY = Setting(
+    "signing_key",
+    "",
+    "file",
+    "",
+    "the Ed25519 key, in PEM, that signs published heads and proofs of invoices; empty: audit-key.pem in the directory"
+    " of `--data`",
+    _file,
+)
+
 DATABASE = (DATA, DATABASE_URL)
+OPERATING = (DRAIN, METRICS_TOKEN, NO_METRICS)
 RULES = (EVENT_AGE_MAX, EVENT_AHEAD_MAX, CLOSE_GRACE)
-ALL = (HOST, PORT, WORKERS, ALLOW_ORIGIN, LOG_FORMAT, *DATABASE, TENANT, API_KEY, URL, *RULES)
+ALL = (
+    *(HOST, PORT, WORKERS, ALLOW_ORIGIN, LOG_FORMAT, *OPERATING),
+    *(*DATABASE, WAL_ARCHIVE, SIGNING_KEY, TENANT, API_KEY, URL, *RULES),
+)
 
 
 def add_flags(parser: ArgumentParser, settings: tuple[Setting, ...]) -> None:
     """Offer settings as flags of a command."""
     for setting in settings:
         default = setting.default or "none"
+        if setting.switch:
+            parser.add_argument(setting.flag, action="store_const", const="true", help=setting.meaning)
+            continue
         action = "append" if setting.repeatable else "store"
         parser.add_argument(
             setting.flag, action=action, metavar=setting.unit.upper(), help=f"{setting.meaning} (default: {default})"

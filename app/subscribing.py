@@ -11,6 +11,7 @@ import msgspec
 from app.identity import new_id
 from app.limits import CYCLES_BACK_MAX
 from app.opening import open_cycles
+from app.retired import check_unsettled
 from app.sealing import key_for, seal
 from app.service import Caller, Service
 from app.transaction import Transaction, transaction
@@ -87,6 +88,8 @@ async def subscribe(service: Service, caller: Caller, order: Order) -> str:
         )
         running.add(subscription)
         await open_cycles(running, subscription, running.now)
+        for cycle in subscription.cycles[:1]:
+            await check_unsettled(running.database, running.tenant_id, cycle.start)
     return subscription_id
 
 

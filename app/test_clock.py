@@ -26,6 +26,7 @@ from domain.cycle import Anchor, Interval, boundary
 from domain.errors import Conflict, Invalid
 from domain.tenant import Rules, Tenant, move_clock
 from projections import catalog
+from projections.fault_points import FaultPoint, reach
 from projections.log_reader import head, last_version
 from projections.quantities import catch_up
 from projections.statements import load
@@ -151,3 +152,4 @@ async def _move(service: Service, caller: Caller, clock: datetime, to: datetime)
         # Nothing after the move is recorded before the instant that it moves to.
         running.now = to
         await catalog.move_clock(running.database, running.tenant_id, to)
+        await reach(FaultPoint.clock_moved)

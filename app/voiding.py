@@ -9,6 +9,7 @@ import msgspec
 from app.event_log import SQL, append_retraction
 from app.service import Caller, Service
 from app.transaction import origin_of, transaction
+from projections.fault_points import FaultPoint, reach
 
 COMMAND = "events.void"
 
@@ -40,6 +41,7 @@ async def void_events(service: Service, caller: Caller, event_ids: Sequence[str]
                 running.database, running.tenant_id, standing, reason, running.now, origin_of(caller, COMMAND)
             )
             position = commit.last_position
+            await reach(FaultPoint.void_retracted)
     return Voided(
         voided_count=len(standing),
         already_voided=[event_id for event_id in wanted if retracted.get(event_id)],

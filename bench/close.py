@@ -2,7 +2,9 @@
 
     python bench/close.py                       on an embedded server of its own
     python bench/close.py --subscriptions 500   a smaller run
+    python bench/close.py --ingest 10000        so many events a second arrive through a service meanwhile
     python bench/close.py --profile             in this process, and says what a close asks of the database
+    python bench/close.py --events 1000000      instead: one customer with so many events in the cycle
 
 Every subscription has a customer of its own, a fixed fee, a metered price with a free threshold, and ten events in the
 cycle that closes. The total of the invoices is checked: a rate of wrong invoices would be worth nothing.
@@ -17,21 +19,26 @@ import platform
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from pathlib import Path
+from statistics import median
+from typing import cast
 from uuid import uuid4
 
 import msgspec
-from ingest import ROOT, fresh_home
+from cpu import cpu, parent_of
+from paced import Paced
+from service import ROOT, fresh_home, served
+from watched import Seen, WatchedPool
 
+from app.billing import close_cycle
 from app.close_progress import Summary, close_telling
 from app.commands import open_service, prepare
 from app.engine.launcher import embedded
-from app.event_log import append_usage
+from app.event_log import Sent, append_usage
 from app.keys import create_key, system_caller
 from app.opening import open_cycles
 from app.projecting import project_all
@@ -59,6 +66,10 @@ EXPECTED_EACH = FEE + (EVENTS_EACH * TOKENS - FREE) // 2
 COMMIT_SUBSCRIPTIONS = 250
 COMMIT_EVENTS = 5_000
 SLOWEST_SHOWN = 12
+WARM_SECONDS = 10
+"""The load goes on for so long before the closing begins, to have something to compare with."""
+
+LARGE_CLOSES = 9
 
 CHECK = """
 select count(*) as invoices, count(distinct subscription_id) as subscriptions, count(distinct number) as numbers,
@@ -109,31 +120,33 @@ async def subscribe_all(service: Service, caller: Caller, count: int, start: dat
     for first in range(0, count, COMMIT_SUBSCRIPTIONS):
         async with transaction(service, caller, "bench.subscribe") as running:
             for number in range(first, min(first + COMMIT_SUBSCRIPTIONS, count)):
-                customer_id = f"customer-{number}"
-                running.add(
-                    Customer.create(
-                        customer_id,
-                        personal="",
-                        time_zone="UTC",
-                        preferred_locale=None,
-                        metadata="{}",
-                        at=running.now,
-                    )
-                )
-                subscription = Subscription.create(
-                    f"{prefix}sub-{number}",
-                    customer_id=customer_id,
-                    items=(Item("api", 1),),
-                    currency="USD",
-                    interval=MONTH,
-                    period=UNTIL_CANCELLED,
-                    anchor=Anchor(date=start.date()),
-                    billing="",
-                    metadata="{}",
-                    at=running.now,
-                )
-                running.add(subscription)
-                await open_cycles(running, subscription, running.now)
+                running.add(customer(number, running.now))
+                made = subscription(f"{prefix}sub-{number}", number, Anchor(date=start.date()), running.now)
+                running.add(made)
+                await open_cycles(running, made, running.now)
+
+
+def customer(number: int, at: datetime) -> Customer:
+    """One of the customers."""
+    return Customer.create(
+        f"customer-{number}", personal="", time_zone="UTC", preferred_locale=None, metadata="{}", at=at
+    )
+
+
+def subscription(subscription_id: str, number: int, anchor: Anchor, at: datetime) -> Subscription:
+    """A subscription of a customer to the product."""
+    return Subscription.create(
+        subscription_id,
+        customer_id=f"customer-{number}",
+        items=(Item("api", 1),),
+        currency="USD",
+        interval=MONTH,
+        period=UNTIL_CANCELLED,
+        anchor=anchor,
+        billing="",
+        metadata="{}",
+        at=at,
+    )
 
 
 async def use_all(service: Service, caller: Caller, count: int, start: datetime) -> None:
@@ -151,7 +164,8 @@ async def use_all(service: Service, caller: Caller, count: int, start: datetime)
     ]
     async with service.pool.acquire() as connection:
         for first in range(0, len(events), COMMIT_EVENTS):
-            await append_usage(connection, caller.tenant_id, events[first : first + COMMIT_EVENTS], service.clock())
+            sent = Sent(events[first : first + COMMIT_EVENTS])
+            await append_usage(connection, caller.tenant_id, [sent], service.clock())
     await project_all(service)
 
 
@@ -169,50 +183,19 @@ async def closed_by_command(dsn: str) -> Summary:
     return msgspec.json.decode(out, type=Summary)
 
 
-class Watched:
-    """A connection that counts and times what is asked of it, by the statement's text."""
-
-    def __init__(self, connection: Any, calls: Counter[str], seconds: Counter[str]) -> None:
-        self._connection, self._calls, self._seconds = connection, calls, seconds
-
-    def __getattr__(self, name: str) -> Any:
-        asked = getattr(self._connection, name)
-        if name not in ("fetch", "fetchrow", "fetchval", "execute"):
-            return asked
-
-        async def timed(query: str, *values: object) -> Any:
-            began = time.perf_counter()
-            try:
-                return await asked(query, *values)
-            finally:
-                named = " ".join(query.split())[:100]
-                self._calls[named] += 1
-                self._seconds[named] += time.perf_counter() - began
-
-        return timed
-
-
-class WatchedPool(Watched):
-    """A pool of watched connections."""
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Watched]:
-        """A watched connection."""
-        async with self._connection.acquire() as connection:
-            yield Watched(connection, self._calls, self._seconds)
-
-
 async def closed_here(service: Service, tell: Callable[[str], None]) -> Summary:
     """Close in this process, and print where the time went."""
-    calls, seconds = Counter[str](), Counter[str]()
-    watched = replace(service, pool=cast("Pool", WatchedPool(service.pool, calls, seconds)))
+    seen = Seen()
+    watched = replace(service, pool=cast("Pool", WatchedPool(service.pool, seen)))
     done = await close_telling(watched, tell)
     each = 1_000 / max(done.closed, 1)
-    asked, waited = sum(calls.values()), sum(seconds.values())
+    asked, waited = seen.calls.total(), seen.seconds.total()
     print(f"per close: {done.seconds * each:.2f} ms, of which {waited * each:.2f} ms in {asked * each / 1_000:.1f}")
+    held = [seconds * 1_000 for seconds in seen.held]
+    print(f"head held: {len(held)} times, {median(held):.0f} ms (median), {max(held):.0f} ms at most")
     print("statements, the slowest first:")
-    for query, took in seconds.most_common(SLOWEST_SHOWN):
-        print(f"  {took * each:6.3f} ms {calls[query] * each / 1_000:5.2f}x  {query}")
+    for query, took in seen.seconds.most_common(SLOWEST_SHOWN):
+        print(f"  {took * each:6.3f} ms {seen.calls[query] * each / 1_000:5.2f}x  {query}")
     return done
 
 
@@ -226,38 +209,175 @@ async def check(service: Service, caller: Caller, count: int) -> None:
         raise SystemExit(f"expected {expected} and found {found}: no figure")
 
 
-async def measure(dsn: str, count: int, profile: bool) -> None:
+@asynccontextmanager
+async def load(dsn: str, key: str, rate: int, customers: int) -> AsyncIterator[Paced | None]:
+    """Usage that arrives through a service while the block runs; none when the rate is 0."""
+    if not rate:
+        yield None
+        return
+    async with served(dsn, []) as url, asyncio.TaskGroup() as tasks:
+        paced = Paced(url, key, rate, customers)
+        tasks.create_task(paced.run())
+        began = time.perf_counter()
+        await asyncio.sleep(WARM_SECONDS)
+        print(f"usage before:  {paced.text(began, time.perf_counter())}")
+        yield paced
+        paced.stop()
+
+
+def last_month(now: datetime) -> datetime:
+    """Where the cycle began that ended with the last month."""
+    ended = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (ended - timedelta(days=1)).replace(day=1)
+
+
+async def server_of(service: Service) -> int:
+    """The first process of the database server, which is on this machine."""
+    return parent_of(await service.pool.fetchval("select pg_backend_pid()"))
+
+
+class Figures(msgspec.Struct):
+    """What a run came to. ``seconds`` is for all that closed; CPU is milliseconds for each close, of whoever asks (with
+    usage beside: of the service and the sender too) and of PostgreSQL."""
+
+    date: str
+    machine: str
+    closed: int
+    seconds: float
+    client_ms: float
+    server_ms: float
+    usage: str = ""
+
+
+class Large(msgspec.Struct):
+    """Closes of one customer with much usage. Times are milliseconds, the median and the longest."""
+
+    what: str
+    events: int
+    closed: int
+    median_ms: float
+    longest_ms: float
+
+
+def dated() -> tuple[str, str]:
+    """The day, and the machine."""
+    return f"{datetime.now(UTC):%Y-%m-%d}", f"{os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+async def measure(dsn: str, count: int, rate: int, profile: bool) -> Figures:
     """Fill an empty database and close everything."""
     caller = system_caller(f"bench-{uuid4().hex[:12]}")
     now = datetime.now(UTC)
-    ended = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    start = (ended - timedelta(days=1)).replace(day=1)
+    start = last_month(now)
     async with open_service(dsn, RULES) as service:
         await declare(service, caller)
+        _, key = await create_key(service, caller, scope="write")
         await subscribe_all(service, caller, count, start)
         await use_all(service, caller, count, start)
-        print(f"{now:%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}")
-        print(f"{count:,} subscriptions with {count * EVENTS_EACH:,} events in the cycle that closes")
-        done = await (
-            closed_here(service, lambda line: print(line, file=sys.stderr)) if profile else closed_by_command(dsn)
-        )
+        async with load(dsn, key, rate, count) as paced:
+            server = await server_of(service)
+            before, began = cpu(server), time.perf_counter()
+            done = await (
+                closed_here(service, lambda line: print(line, file=sys.stderr)) if profile else closed_by_command(dsn)
+            )
+            spent, ended = cpu(server).since(before), time.perf_counter()
         await check(service, caller, count)
-    print(f"closed: {done.closed:,} cycles in {done.seconds:.1f} s, {done.closed / done.seconds:.0f}/s")
+    usage = "" if paced is None else paced.text(began, ended)
+    client, server_ms = spent.client * 1_000 / done.closed, spent.server * 1_000 / done.closed
+    return Figures(*dated(), done.closed, done.seconds, client, server_ms, usage)
+
+
+def told(figures: Figures) -> str:
+    """The figures for people."""
+    one, each = figures, f"{EVENTS_EACH} events in the cycle of each"
+    lines = [
+        f"{one.date}, {one.machine}",
+        f"closed        {one.closed:,} cycles in {one.seconds:.1f} s, {one.closed / one.seconds:.0f} a second; {each}",
+        f"CPU           {one.client_ms:.2f} ms for each close in Python, {one.server_ms:.2f} ms in PostgreSQL"
+        + (" (service and sender among them)" if one.usage else ""),
+    ]
+    return "\n".join([*lines, *([f"usage beside  {one.usage}"] if one.usage else [])])
+
+
+def told_large(figures: list[Large]) -> str:
+    """The figures for people."""
+    return "\n".join(
+        f"{one.what}: closed {one.closed} with {one.events:,} events in {one.median_ms:.1f} ms (median), "
+        f"{one.longest_ms:.1f} ms at most"
+        for one in figures
+    )
+
+
+async def measure_large(dsn: str, events: int) -> list[Large]:
+    """Close cycles of one customer with so many events in each, by day and by an instant within an hour."""
+    caller, figures = system_caller(f"bench-{uuid4().hex[:12]}"), list[Large]()
+    start = last_month(datetime.now(UTC))
+    async with open_service(dsn, RULES) as service:
+        await declare(service, caller)
+        await use_much(service, caller, events, start)
+        for what, anchor in (
+            ("cycles of whole days", Anchor(date=start.date())),
+            ("cycles that begin and end within an hour", Anchor(instant=start + timedelta(minutes=37))),
+        ):
+            ids = await subscribe_large(service, caller, what.split()[-1], anchor)
+            took = list[float]()
+            for subscription_id in ids:
+                began = time.perf_counter()
+                bill = await close_cycle(service, caller, subscription_id)
+                took.append((time.perf_counter() - began) * 1_000)
+            (line,) = [line for line in bill.document.lines if line.meter_id]
+            events_billed = int(line.consumed_units) // TOKENS
+            figures.append(Large(what, events_billed, len(took), median(took), max(took)))
+    return figures
+
+
+async def use_much(service: Service, caller: Caller, events: int, start: datetime) -> None:
+    """So many events of one customer, spread evenly over the month of ``start`` and counted."""
+    step = ((start + timedelta(days=31)).replace(day=1) - start) / events
+    async with service.pool.acquire() as connection:
+        for first in range(0, events, COMMIT_EVENTS):
+            numbers = range(first, min(first + COMMIT_EVENTS, events))
+            metadata = f'{{"tokens":{TOKENS}}}'
+            sent = [UsageEvent(f"e{n}", "llm.completion", "customer-0", start + step * n, metadata) for n in numbers]
+            await append_usage(connection, caller.tenant_id, [Sent(sent)], service.clock())
+    await project_all(service)
+
+
+async def subscribe_large(service: Service, caller: Caller, prefix: str, anchor: Anchor) -> list[str]:
+    """Subscriptions of that customer, each of which rates all of its usage."""
+    ids = [f"{prefix}-{number}" for number in range(LARGE_CLOSES)]
+    async with transaction(service, caller, "bench.subscribe") as running:
+        if await running.find(Customer, "customer-0") is None:
+            running.add(customer(0, running.now))
+        for subscription_id in ids:
+            running.add(subscription(subscription_id, 0, anchor, running.now))
+    return ids
 
 
 async def main() -> None:
     """Measure once."""
     parser = argparse.ArgumentParser(description="Closing what is due.")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="how many (default: 10000)")
+    parser.add_argument("--ingest", type=int, default=0, metavar="RATE", help="events a second meanwhile (default: 0)")
     parser.add_argument("--profile", action="store_true", help="say what a close asks of the database")
+    parser.add_argument("--events", type=int, default=0, help="instead: one customer with so many events in a cycle")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     flags = parser.parse_args()
     home = fresh_home()
     try:
         async with embedded(home / "data") as engine:
             await prepare(engine.dsn)
-            await measure(engine.dsn, flags.subscriptions, flags.profile)
+            if flags.events:
+                large = await measure_large(engine.dsn, flags.events)
+                figures, text = msgspec.json.encode(large), told_large(large)
+            else:
+                done = await measure(engine.dsn, flags.subscriptions, flags.ingest, flags.profile)
+                figures, text = msgspec.json.encode(done), told(done)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+    print(text)
+    if flags.json:
+        flags.json.write_bytes(msgspec.json.format(figures, indent=2))
 
 
 if __name__ == "__main__":

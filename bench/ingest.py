@@ -1,25 +1,24 @@
-"""How fast usage events get in: HTTP, durable, projected; beside a bare COPY of the same rows in the same run.
+"""How fast usage gets in: HTTP, checked, durable, chained, projected; beside a bare COPY of the same rows.
 
-    python bench/ingest.py                            starts a `taximeter serve` of its own on a fresh directory
-    python bench/ingest.py --url URL --key KEY        uses a running service; --database-url for the COPY beside it
+    python bench/ingest.py                            400,000 events
+    python bench/ingest.py --events 20000000          takes 5 GB of memory for the requests, made before any clock runs
+    python bench/ingest.py --json FILE                the figures, for a plot or a comparison
 
-The ratio says more than the rate: both were measured on the same machine, minutes apart at most.
+The ratio says more than the rate: both were measured on the same machine, minutes apart at most. Nothing is printed
+unless every event was recorded and counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import itertools
 import os
 import platform
-import re
-import shutil
+import statistics
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -27,218 +26,265 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import msgspec
+import uvloop
+from asking import ask_all, ask_paced, percentile, request
+from limit import copy_bare, recorder_rate
+from memory import resident_megabytes
+from service import ROOT, Target, headers, own_service
+from workload import REQUEST_EVENTS, bodies, declare_meter, projected_total, rows, total
 
-from app.engine.launcher import Engine, embedded
+from projections.shape import LIVE
 
-ROOT = Path(__file__).resolve().parents[1]
-REQUEST_EVENTS = 1_000
-"""Events per request: the most that the wire contract allows."""
+PATH = "/events/ingest"
+CHUNK = 100_000
+"""Events made at once."""
 
-START_SECONDS = 120
-BENCH_KEY = "bench-key"
-CUSTOMERS = 1_000
-TOKENS = 4_096
-METADATA = '{"model":"large","region":"eu-central","tokens":%d,"cached":false,"latency":"%d.25"}'
+BARE_EVENTS = 400_000
+"""Events of the bare COPY, or all where there are fewer: more of them change nothing in its rate."""
 
-Row = tuple[str, str, str, datetime, str]
-"""An event as the table holds it: id, name, customer, time, metadata."""
+RECORDER_EVENTS = 50_000
+SHARES = 10
+"""Into so many parts a run is cut, to compare its end with its beginning."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """A running service, its key, and the address of a database to copy into."""
-
-    url: str
-    key: str
-    dsn: str | None
+PACED_SECONDS = 15
+FRESH_SECONDS = 0.01
+"""How often the projected position is asked for while freshness is measured."""
 
 
-def rows(count: int) -> list[Row]:
-    """The workload: one event name, 1,000 customers in turn, five metadata keys, ids that no run shares."""
-    run, now = uuid4().hex[:12], datetime.now(UTC)
+class Receipt(msgspec.Struct):
+    """What the measurement reads of an answer."""
+
+    ingested_count: int
+    position: int
+
+
+class Figures(msgspec.Struct):
+    """What a run came to. Rates are events a second, times are milliseconds; memory is megabytes of each process of the
+    service, as the run went on."""
+
+    date: str
+    machine: str
+    events: int
+    connections: int
+    workers: int
+    durable: float
+    projected: float
+    bare: float
+    recorder: float
+    ratio: float
+    shares: list[float]
+    memory: dict[str, list[float]]
+    request_p50: float
+    request_p99: float
+    fresh_full_p99: float
+    fresh_half_p99: float
+    rebuild: float
+
+
+class Sent:
+    """The answers of a run: when each came, what it said, how long it took."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[float, Receipt]] = []
+        self.seconds: list[float] = []
+
+    def __call__(self, body: bytes, seconds: float) -> None:
+        """Note an answer."""
+        self.answers.append((time.perf_counter(), msgspec.json.decode(body, type=Receipt)))
+        self.seconds.append(seconds)
+
+    @property
+    def recorded(self) -> int:
+        """Events that were recorded."""
+        return sum(receipt.ingested_count for _, receipt in self.answers)
+
+    @property
+    def position(self) -> int:
+        """The last position that was answered."""
+        return max(receipt.position for _, receipt in self.answers)
+
+    def shares(self) -> list[float]:
+        """The rates of the parts of the run, one after another."""
+        size = len(self.answers) // SHARES
+        ends = [self.answers[size * share][0] for share in range(SHARES)] + [self.answers[-1][0]]
+        return [size * REQUEST_EVENTS / (end - begin) for begin, end in itertools.pairwise(ends)]
+
+
+class Watching:
+    """Watches how far the quantities are, beside a run."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._seen: list[tuple[float, int]] = []
+        self._moved = asyncio.Event()
+
+    async def __aenter__(self) -> Watching:
+        self._connection = await asyncpg.connect(self._dsn, server_settings={"search_path": LIVE})
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._connection.close()
+
+    async def _watch(self) -> None:
+        while True:
+            position = await self._connection.fetchval("select max(position) from progress")
+            if position and (not self._seen or position > self._seen[-1][1]):
+                self._seen.append((time.perf_counter(), position))
+                self._moved.set()
+            await asyncio.sleep(FRESH_SECONDS)
+
+    async def until(self, position: int) -> None:
+        """Wait until everything up to a position is visible."""
+        while not self._seen or self._seen[-1][1] < position:
+            self._moved.clear()
+            await self._moved.wait()
+
+    def fresh(self, sent: Sent) -> list[float]:
+        """Of each answer, the seconds until what it recorded was visible."""
+        found, seen = list[float](), iter(self._seen)
+        at, position = next(seen)
+        for answered, receipt in sorted(sent.answers, key=lambda answer: answer[1].position):
+            while position < receipt.position:
+                at, position = next(seen)
+            found.append(max(0.0, at - answered))
+        return found
+
+
+async def watch_memory(pid: int, seen: list[dict[str, float]]) -> None:
+    """Note each second what memory each process of the service has."""
+    while True:
+        seen.append(resident_megabytes(pid))
+        await asyncio.sleep(1)
+
+
+def by_process(seen: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Of each process the most that it had in each part of the run. A run of few seconds has fewer parts."""
+    parts = min(SHARES, len(seen))
+    ends = [len(seen) * part // parts for part in range(parts + 1)]
+    return {
+        name: [round(max(one.get(name, 0.0) for one in seen[a:b])) for a, b in itertools.pairwise(ends)]
+        for name in seen[0]
+    }
+
+
+def made(target: Target, count: int, start: int, run: str) -> list[bytes]:
+    """The requests of a run, ready to be written."""
     return [
-        (f"{run}-{n:09d}", "llm.completion", f"customer-{n % CUSTOMERS}", now, METADATA % (n % TOKENS, n % 900))
-        for n in range(count)
+        request(PATH, target.key, body)
+        for first in range(start, start + count, CHUNK)
+        for body in bodies(rows(min(CHUNK, start + count - first), first, run))
     ]
 
 
-def bodies(events: list[Row]) -> list[bytes]:
-    """The workload as requests, encoded before any clock runs."""
-    made: list[bytes] = []
-    for first in range(0, len(events), REQUEST_EVENTS):
-        batch = [
-            {
-                "event_id": event_id,
-                "event_name": name,
-                "customer_id": customer_id,
-                "timestamp": timestamp.isoformat(),
-                "metadata": msgspec.Raw(metadata.encode()),
-            }
-            for event_id, name, customer_id, timestamp, metadata in events[first : first + REQUEST_EVENTS]
-        ]
-        made.append(msgspec.json.encode({"events": batch}))
-    return made
-
-
-def fresh_home() -> Path:
-    """A directory that the account of the embedded server may enter, also when that is not ours."""
-    home = Path(tempfile.mkdtemp(prefix="taximeter-bench-"))
-    home.chmod(0o711)
-    return home
-
-
-@asynccontextmanager
-async def own_service(workers: int) -> AsyncIterator[Target]:
-    """A ``taximeter serve`` on an embedded server that lives for this run only."""
-    home = fresh_home()
-    try:
-        async with embedded(home / "data") as engine, _served(engine, workers) as url:
-            yield Target(url, BENCH_KEY, engine.dsn)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@asynccontextmanager
-async def _served(engine: Engine, workers: int) -> AsyncIterator[str]:
+async def rebuilt(dsn: str) -> float:
+    """The seconds that `taximeter rebuild` takes."""
+    began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "serve", "--port", "0", "--workers", str(workers)),
-        *("--database-url", engine.dsn),
+        *(sys.executable, "-m", "app", "rebuild", "--database-url", dsn),
         cwd=ROOT,
-        env={**os.environ, "TAXIMETER_API_KEY": BENCH_KEY},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while not (found := re.search(r"serves at (\S+)", (await process.stdout.readline()).decode())):
-                if process.stdout.at_eof():
-                    raise SystemExit("the service did not start")
-        yield found[1]
-    finally:
-        process.terminate()
-        await process.communicate()
+    if await process.wait():
+        raise SystemExit("the rebuild failed")
+    return time.perf_counter() - began
 
 
-def headers(key: str) -> dict[str, str]:
-    """What each request carries."""
-    return {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-
-
-async def post_all(client: httpx.AsyncClient, requests: list[bytes], connections: int) -> tuple[int, int]:
-    """Send every request, so many at a time; the last position that was answered, and the events recorded."""
-    waiting, last, recorded = iter(requests), 0, 0
-
-    async def sender() -> None:
-        nonlocal last, recorded
-        for body in waiting:
-            answered = await client.post("/events/ingest", content=body)
-            answered.raise_for_status()
-            receipt = answered.json()
-            last, recorded = max(last, receipt["position"]), recorded + receipt["ingested_count"]
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(connections):
-            tasks.create_task(sender())
-    return last, recorded
-
-
-async def declare_meter(client: httpx.AsyncClient) -> str:
-    """A meter that sums a value of every event, so that there is something to project."""
-    answered = await client.post(
-        "/meters",
-        json={
-            "name": "Tokens",
-            "event_name": "llm.completion",
-            "aggregation": {"type": "sum", "key": "tokens"},
-            "measurement_unit": "token",
-        },
-    )
-    answered.raise_for_status()
-    return answered.json()["id"]
-
-
-async def projected_total(client: httpx.AsyncClient, meter_id: str, position: int) -> str:
-    """The meter's quantity over everything, as soon as the read models know everything up to ``position``."""
-    span = {"start": "2020-01-01T00:00:00Z", "end": "2099-01-01T00:00:00Z"}
-    while True:
-        answered = await client.get(f"/meters/{meter_id}/usage", params={**span, "at_least": position})
-        if answered.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            answered.raise_for_status()
-            return answered.json()["quantity"]
-
-
-async def copy_bare(dsn: str, events: list[Row]) -> int:
-    """Events per second of COPY into a table without a key, in transactions of one request's size."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute("drop table if exists public.bench_bare")
-        await connection.execute(
-            "create table public.bench_bare (event_id text, event_name text, customer_id text, timestamp timestamptz,"
-            " metadata text)"
-        )
-        began = time.perf_counter()
-        for first in range(0, len(events), REQUEST_EVENTS):
-            await connection.copy_records_to_table(
-                "bench_bare", schema_name="public", records=events[first : first + REQUEST_EVENTS]
-            )
-        return round(len(events) / (time.perf_counter() - began))
-    finally:
-        await connection.execute("drop table if exists public.bench_bare")
-        await connection.close()
-
-
-async def measure(target: Target, count: int, connections: int) -> None:
-    """Run both ways in and print what came out."""
-    events = rows(count)
-    requests = bodies(events)
-    pool = httpx.Limits(max_connections=connections + 1)
+async def measure(target: Target, count: int, connections: int, workers: int) -> Figures:
+    """The way in at full load and at half of it, beside what it is compared with."""
+    run, sample = uuid4().hex[:12], rows(min(count, BARE_EVENTS))
+    requests = made(target, count, 0, run)
     async with httpx.AsyncClient(
-        base_url=target.url, headers=headers(target.key), timeout=60, limits=pool, trust_env=False
+        base_url=target.url, headers=headers(target.key), timeout=60, trust_env=False
     ) as client:
         meter_id = await declare_meter(client)
-        began = time.perf_counter()
-        position, recorded = await post_all(client, requests, connections)
-        durable = time.perf_counter() - began
-        total = await projected_total(client, meter_id, position)
-        projected = time.perf_counter() - began
+        gc.freeze()  # What is to be sent need not be looked at by the garbage collector while the clock runs.
+        bare = [await copy_bare(target.dsn, sample)]
+        full, half, memory = Sent(), Sent(), list[dict[str, float]]()
+        watching_memory = asyncio.create_task(watch_memory(target.pid, memory))
+        async with Watching(target.dsn) as watching:
+            began = time.perf_counter()
+            durable = await ask_all(target.port, requests, connections, full)
+            await watching.until(full.position)
+            projected = time.perf_counter() - began
+            fresh_full = watching.fresh(full)
+        watching_memory.cancel()
+        bare.append(await copy_bare(target.dsn, sample))
+        pace = count / projected / 2
+        paced = int(pace * PACED_SECONDS) // REQUEST_EVENTS * REQUEST_EVENTS
+        async with Watching(target.dsn) as watching:
+            later = iter(made(target, paced, count, run))
+            await ask_paced(target.port, later, connections, REQUEST_EVENTS / pace, half)
+            await watching.until(half.position)
+            fresh_half = watching.fresh(half)
+        found = await projected_total(client, meter_id, half.position)
     # A rate of events that were lost on the way would be worth nothing.
-    if recorded != count or total != str(sum(n % TOKENS for n in range(count))):
-        raise SystemExit(f"{recorded} of {count} events were recorded, and the meter says {total}: no figure")
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{count:,} events of {sum(map(len, requests)) // count} bytes in requests of {REQUEST_EVENTS:,}, ", end="")
-    print(f"{connections} connections")
-    print(f"durable:    {round(count / durable):>9,} events/s  ({durable:.2f} s)")
-    print(f"projected:  {round(count / projected):>9,} events/s  ({projected:.2f} s)")
-    if target.dsn is None:
-        return
-    bare = await copy_bare(target.dsn, events)
-    print(
-        f"bare COPY:  {bare:>9,} events/s  (the same rows, transactions of {REQUEST_EVENTS:,}, no key, one connection)"
+    recorded = full.recorded + half.recorded
+    if recorded != count + paced or found != str(total(count + paced)):
+        raise SystemExit(f"{recorded} of {count + paced} events were recorded, and the meter says {found}: no figure")
+    rebuild = (count + paced) / await rebuilt(target.dsn)
+    bare.append(await copy_bare(target.dsn, sample))
+    limit = statistics.median(bare)
+    return Figures(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        events=count,
+        connections=connections,
+        workers=workers,
+        durable=count / durable,
+        projected=count / projected,
+        bare=limit,
+        recorder=recorder_rate(target.dsn, sample[:RECORDER_EVENTS]),
+        ratio=count / projected / limit,
+        shares=full.shares(),
+        memory=by_process(memory),
+        request_p50=percentile(full.seconds, 0.5) * 1_000,
+        request_p99=percentile(full.seconds, 0.99) * 1_000,
+        fresh_full_p99=percentile(fresh_full, 0.99) * 1_000,
+        fresh_half_p99=percentile(fresh_half, 0.99) * 1_000,
+        rebuild=rebuild,
     )
-    print(f"ratio:      {count / projected / bare:>9.1%}  of the bare COPY, over HTTP, checked, chained and projected")
 
 
-def arguments() -> argparse.Namespace:
-    """The flags."""
-    parser = argparse.ArgumentParser(description="Ingest end to end, beside a bare COPY.")
-    parser.add_argument("--events", type=int, default=200_000, help="how many (default: 200000)")
-    parser.add_argument("--connections", type=int, default=4, help="requests in flight (default: 4)")
-    parser.add_argument("--workers", type=int, default=1, help="web processes of an own service (default: 1)")
-    parser.add_argument("--url", help="a running service instead of an own one; needs --key")
-    parser.add_argument("--key", default=BENCH_KEY, help="its API key, scope write")
-    parser.add_argument("--database-url", help="where to COPY beside it; without it there is no ratio")
-    return parser.parse_args()
+def told(figures: Figures) -> str:
+    """The figures for people."""
+    first, last = figures.shares[0], figures.shares[-1]
+    memory = "   ".join(f"{name} {most[0]:,.0f} to {most[-1]:,.0f} MB" for name, most in figures.memory.items())
+    lines = [
+        f"{figures.date}, {figures.machine}; sender, service and PostgreSQL on the same cores",
+        f"{figures.events:,} events in requests of {REQUEST_EVENTS:,}, {figures.connections} connections, "
+        f"{figures.workers} web process{'es' if figures.workers > 1 else ''}",
+        f"durable      {figures.durable:>9,.0f} events/s   a request p50 {figures.request_p50:.0f} ms, "
+        f"p99 {figures.request_p99:.0f} ms",
+        f"projected    {figures.projected:>9,.0f} events/s   the last tenth at {last / first:.0%} of the first",
+        f"visible      p99 {figures.fresh_full_p99:,.0f} ms after the answer at full load, "
+        f"{figures.fresh_half_p99:,.0f} ms at half",
+        f"memory       {memory}",
+        f"rebuild      {figures.rebuild:>9,.0f} events/s   all read models from the log, compared and swapped",
+        f"bare COPY    {figures.bare:>9,.0f} events/s   the same rows, decoded, no key, one connection (median of 3)",
+        f"recorder     {figures.recorder:>9,.0f} events/s   the eventsourcing library's own for PostgreSQL, rows alone",
+        f"ratio        {figures.ratio:>9.1%}            projected to bare COPY",
+    ]
+    return "\n".join(lines)
 
 
 async def main() -> None:
     """Measure once."""
-    flags = arguments()
-    if flags.url:
-        await measure(Target(flags.url, flags.key, flags.database_url), flags.events, flags.connections)
-        return
+    parser = argparse.ArgumentParser(description="Ingest end to end, beside a bare COPY.")
+    parser.add_argument("--events", type=int, default=400_000, help="how many (default: 400000)")
+    parser.add_argument("--connections", type=int, default=4, help="requests in flight (default: 4)")
+    parser.add_argument("--workers", type=int, default=1, help="web processes (default: 1)")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    flags = parser.parse_args()
     async with own_service(flags.workers) as target:
-        await measure(target, flags.events, flags.connections)
+        figures = await measure(target, flags.events, flags.connections, flags.workers)
+    print(told(figures))
+    if flags.json:
+        flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

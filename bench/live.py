@@ -17,12 +17,9 @@ import itertools
 import os
 import platform
 import random
-import re
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,9 +30,11 @@ from uuid import uuid4
 import httpx
 import msgspec
 import uvloop
+from asking import percentile
 from close import RULES, TOKENS, declare, subscribe_all
-from ingest import ROOT, START_SECONDS, fresh_home, headers
-from sockets import Outcome, Seat, endpoint, percentile
+from memory import resident_megabytes
+from service import fresh_home, headers, served
+from sockets import Outcome, Seat, endpoint
 
 from app.commands import open_service, prepare
 from app.engine.launcher import embedded
@@ -70,41 +69,6 @@ class Business:
     key: str
     seats: dict[str, list[Seat]] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
-
-
-@asynccontextmanager
-async def served(dsn: str, pids: list[int]) -> AsyncIterator[str]:
-    """A ``taximeter serve`` with one web process; notes its process id."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "1", "--database-url", dsn),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    pids.append(process.pid)
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while not (found := re.search(r"serves at (\S+)", (await process.stdout.readline()).decode())):
-                if process.stdout.at_eof():
-                    raise SystemExit("the service did not start")
-        yield found[1]
-    finally:
-        process.terminate()
-        await process.communicate()
-
-
-def resident_megabytes(pid: int) -> dict[str, float]:
-    """Resident memory of the supervisor and each of its children, PostgreSQL not among them."""
-    found = {"supervisor": _resident(pid)}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        found[words[3].decode() if len(words) > 3 else child] = _resident(int(child))
-    return found
-
-
-def _resident(pid: int) -> float:
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(match[1]) / 1_024 if match else 0.0
 
 
 async def found_businesses(dsn: str, customers: int) -> list[Business]:

@@ -240,9 +240,3 @@ def endpoint(url: str) -> tuple[str, int]:
     assert parts.hostname is not None
     assert parts.port is not None
     return parts.hostname, parts.port
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that so many are at or below, by nearest rank; 0 of nothing."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

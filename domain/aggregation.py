@@ -7,7 +7,7 @@ lets a projection count hour by hour, in parallel and with late events, and stil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -61,8 +61,9 @@ class Last(msgspec.Struct, frozen=True, gc=False):
 class Summary(msgspec.Struct, frozen=True, gc=False):
     """What is known of a set of matching events.
 
-    ``events`` had a usable value and count, ``unmeasured`` had none. ``total``, ``low``, ``high`` and
-    ``last`` are of the numbers that count; without any number they are 0 and ``None``.
+    ``events`` had a usable value and count, ``unmeasured`` had none. ``total``, ``low`` and ``high`` are of
+    the numbers that count; without any number they are 0 and ``None``. ``last`` is kept where the aggregation
+    asks for it: it is the one part that needs to know when each event happened.
     """
 
     events: int = 0
@@ -118,8 +119,43 @@ def summary_of(aggregation: Aggregation, timestamp: datetime, position: int, met
         total=measured,
         low=measured,
         high=measured,
-        last=Last(timestamp=timestamp, position=position, value=measured),
+        last=Last(timestamp, position, measured) if aggregation.type is Kind.last else None,
     )
+
+
+def measured_values(kind: Kind, values: Sequence[object]) -> Sequence[object]:
+    """The values of the key as an aggregation takes them, ``None`` where one is of no use to it: ``unique`` takes any,
+    the others numbers."""
+    return values if kind is Kind.unique else [number.measure(value) for value in values]
+
+
+def summary_of_all(
+    kind: Kind, values: Sequence[object], timestamps: Sequence[datetime], positions: Sequence[int]
+) -> Summary:
+    """The summary of one or more events that match, for every kind but ``count``.
+
+    It is what ``combine`` makes of the summaries of each, at a tenth of the price. ``values`` are those of
+    ``measured_values``; only ``last`` looks at ``timestamps`` and ``positions``.
+    """
+    if len(values) == 1 and kind is not Kind.last:
+        (value,) = values
+        if isinstance(value, Decimal) and kind is not Kind.unique:
+            return Summary(1, 0, value, value, value)
+        return _UNMEASURED if value is None else _COUNTED
+    unmeasured = values.count(None)
+    if kind is Kind.unique or unmeasured == len(values):
+        return Summary(events=len(values) - unmeasured, unmeasured=unmeasured)
+    numbers = [value for value in values if isinstance(value, Decimal)]
+    last = None
+    if kind is Kind.last:
+        latest = max(zip(timestamps, positions, values, strict=True), key=_place_of_usable)
+        last = Last(latest[0], latest[1], cast("Decimal", latest[2]))
+    return Summary(len(numbers), unmeasured, number.total(numbers), min(numbers), max(numbers), last)
+
+
+def _place_of_usable(event: tuple[datetime, int, object]) -> tuple[bool, datetime, int]:
+    timestamp, position, value = event
+    return value is not None, timestamp, position
 
 
 def combine(a: Summary, b: Summary) -> Summary:
@@ -149,7 +185,7 @@ def added(
     if measured is None:
         return Summary(summary.events + 1, summary.unmeasured, summary.total, summary.low, summary.high, summary.last)
     low, high, last = summary.low, summary.high, summary.last
-    if last is None or (timestamp, position) > (last.timestamp, last.position):
+    if kind is Kind.last and (last is None or (timestamp, position) > (last.timestamp, last.position)):
         last = Last(timestamp, position, measured)
     return Summary(
         summary.events + 1,

@@ -22,11 +22,20 @@ COMMIT_TAG = b"taximeter.commit.v1"
 FACT_VERSION = 1
 RETRACTION_VERSION = 1
 
+NODE = b"\x01"
+"""What a node's hash begins with, so that no node can be taken for a leaf (RFC 9162 section 2.1.1)."""
+
 _LEAF = b"\x00"
-_NODE = b"\x01"
+
+# Copies of a hash that has its prefix cost a tenth less than new ones, and an audit makes two for each event.
+_LEAF_BEGUN, _NODE_BEGUN = sha256(_LEAF), sha256(NODE)
 _LENGTH = struct.Struct(">I")
-_FACT_HEADER = struct.Struct(">BIqII")
-_RETRACTION_HEADER = struct.Struct(">BII")
+FACT_HEADER = struct.Struct(">BIqII")
+"""What the canonical bytes of a domain event begin with; its stream, its kind and its state follow."""
+
+RETRACTION_HEADER = struct.Struct(">BII")
+"""What the canonical bytes of a retraction begin with; the event's id and the reason follow."""
+
 _SPAN = struct.Struct(">qqq")
 
 
@@ -56,24 +65,38 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """
     if not leaves:
         raise ValueError("a Merkle tree needs at least one leaf")
-    level = list(leaves)
+    level, begun = list(leaves), _NODE_BEGUN.copy
     while len(level) > 1:
-        joined = [sha256(_NODE + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
+        joined = list[bytes]()
+        for left, right in zip(level[::2], level[1::2], strict=False):
+            hashing = begun()
+            hashing.update(left + right)
+            joined.append(hashing.digest())
         if len(level) % 2:
             joined.append(level[-1])
         level = joined
     return level[0]
 
 
+def leaves_of(contents: Iterable[bytes]) -> list[bytes]:
+    """The leaf of each of these events, given by their canonical bytes."""
+    leaves, begun = list[bytes](), _LEAF_BEGUN.copy
+    for content in contents:
+        hashing = begun()
+        hashing.update(content)
+        leaves.append(hashing.digest())
+    return leaves
+
+
 def root_of(contents: Iterable[bytes]) -> bytes:
     """The Merkle root of events given by their canonical bytes, in position order."""
-    return merkle_root([sha256(_LEAF + content).digest() for content in contents])
+    return merkle_root(leaves_of(contents))
 
 
 def canonical_fact(originator_id: str, originator_version: int, kind: str, state: bytes) -> bytes:
     """The canonical bytes of a domain event: version, lengths and version number, then the three bodies."""
     stream, name = originator_id.encode(), kind.encode()
-    header = _FACT_HEADER.pack(FACT_VERSION, len(stream), originator_version, len(name), len(state))
+    header = FACT_HEADER.pack(FACT_VERSION, len(stream), originator_version, len(name), len(state))
     return b"".join((header, stream, name, state))
 
 
@@ -83,7 +106,7 @@ def canonical_retraction(event_id: str, reason: str) -> bytes:
     The id alone names the event, for it is unique in the tenant's log for ever. Without a reason the text is empty.
     """
     retracted, why = event_id.encode(), reason.encode()
-    return b"".join((_RETRACTION_HEADER.pack(RETRACTION_VERSION, len(retracted), len(why)), retracted, why))
+    return b"".join((RETRACTION_HEADER.pack(RETRACTION_VERSION, len(retracted), len(why)), retracted, why))
 
 
 def header(

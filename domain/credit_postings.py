@@ -153,8 +153,11 @@ def _burns(account: CreditAccount, settlement: Settlement, at: datetime) -> Iter
     given_back = [*_given_back(account.burns)]
     for burn in account.burns:
         freed = max((when for version, when in given_back if version < burn.version), default=None)
+        # Lines stand in the order in which they were settled: what one gives back, those after it may draw.
         for line in burn.lines:
             yield from _burn(burn, line, histories, freed)
+            if _gives_back(line):
+                freed = max(burn.recorded_at, freed or burn.recorded_at)
     freed = max((when for _, when in given_back), default=None)
     # What gives back comes first: the others may draw on it.
     for change, claim in sorted(_changes(settlement, at), key=lambda one: not _gives_back(one[0])):

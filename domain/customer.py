@@ -11,7 +11,8 @@ from domain.aggregate import Root
 class Customer(Root):
     """``personal`` holds e-mail, name and phone number, sealed with the customer's own key (base64 text).
 
-    Destroying that key erases the person and leaves every byte of the chain as it was.
+    It is empty once they were erased. Destroying that key erases the person and leaves every byte of the chain as it
+    was.
     """
 
     TOPIC: ClassVar[str] = "customer"
@@ -40,6 +41,15 @@ class Customer(Root):
             aggregate.time_zone = self.time_zone
             aggregate.preferred_locale = self.preferred_locale
             aggregate.metadata = self.metadata
+
+    class PersonalDataErased(Root.Event):
+        """The key of all that was sealed so far is destroyed: of these fields and of the subscriptions' addresses."""
+
+        TOPIC: ClassVar[str] = "customer.personal_data_erased"
+
+        def apply(self, aggregate: Customer) -> None:
+            """Let go of what nobody can open any more."""
+            aggregate.personal = ""
 
     def __init__(self, personal: str, time_zone: str, preferred_locale: str | None, metadata: str) -> None:
         self.personal = personal
@@ -81,3 +91,7 @@ class Customer(Root):
             preferred_locale=preferred_locale,
             metadata=metadata,
         )
+
+    def erase_personal_data(self, at: datetime) -> None:
+        """Record that the customer's key is destroyed. Fields that are set later are sealed with another one."""
+        self.trigger_event(self.PersonalDataErased, timestamp=at)

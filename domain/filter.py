@@ -64,6 +64,14 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clauses: tuple[Condition | Filter, ...]
 
 
+class FalseCondition(msgspec.Struct, frozen=True):
+    """A condition that an event does not meet: its ``path`` in the filter, and the value ``found``; none is missing."""
+
+    path: str
+    condition: Condition
+    found: str | bool | Decimal | None
+
+
 def read_filter(value: object, field: str = "filter") -> Filter:
     """The filter in decoded JSON, whose numbers are ``Decimal`` or ``int``, never float.
 
@@ -111,6 +119,26 @@ def matches(f: Filter | None, metadata: Mapping[str, object]) -> bool:
     return joined(
         matches(clause, metadata) if isinstance(clause, Filter) else _holds(clause, metadata) for clause in f.clauses
     )
+
+
+def why_not(
+    f: Filter | None, metadata: Mapping[str, str | bool | Decimal], path: str = "filter"
+) -> tuple[FalseCondition, ...]:
+    """The conditions for which an event does not pass the filter; none when it does.
+
+    Of clauses that all have to hold these are the false ones, of those of which one has to hold all of them. ``path``
+    is where the filter stands, in the words of ``InvalidFilter``.
+    """
+    if f is None or matches(f, metadata):
+        return ()
+    found: list[FalseCondition] = []
+    for index, clause in enumerate(f.clauses):
+        place = f"{path}.clauses[{index}]"
+        if isinstance(clause, Filter):
+            found += why_not(clause, metadata, place)
+        elif not _holds(clause, metadata):
+            found.append(FalseCondition(place, clause, metadata.get(clause.key)))
+    return tuple(found)
 
 
 def _holds(condition: Condition, metadata: Mapping[str, object]) -> bool:

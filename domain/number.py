@@ -20,6 +20,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from functools import reduce
 
 MAX_WHOLE_DIGITS = 20
 """Digits before the point of a number that comes in. Every 64-bit integer fits."""
@@ -151,10 +152,7 @@ def times(a: Decimal, b: Decimal) -> Decimal:
 
 def total(numbers: Iterable[Decimal]) -> Decimal:
     """The exact sum of all numbers, 0 of none."""
-    result = _ZERO
-    for number in numbers:
-        result = _EXACT.add(result, number)
-    return result
+    return reduce(_EXACT.add, numbers, _ZERO)
 
 
 def quotient(a: Decimal, b: Decimal, places: int = QUOTIENT_PLACES) -> Decimal:

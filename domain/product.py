@@ -125,19 +125,20 @@ class Product(Root):
             )
 
     def reprice(self, price: Price, effective_at: datetime | None, at: datetime) -> None:
-        """Add a price version, by default for the cycles that start from now on.
+        """Add a price version, by default for cycles that start from now on. Raises ``Invalid`` as `check_price`."""
+        self.check_price(price)
+        # The newest price may be one for later; only what already holds, now and later, needs no version.
+        if effective_at is not None or not price == self.newest_price == self.price_at(at):
+            self.trigger_event(self.Repriced, timestamp=at, effective_at=effective_at or at, price=price)
 
-        Raises ``Invalid`` when the currency or the cycle would change: subscriptions live by both.
-        """
+    def check_price(self, price: Price) -> None:
+        """Raises ``Invalid`` when the currency or the cycle would change: subscriptions live by both."""
         if price.currency != self.newest_price.currency:
             raise Invalid("price.currency", f"a product's currency stays {self.newest_price.currency}")
         if price.cycle != self.newest_price.cycle:
             raise Invalid("price.payment_frequency_interval", "a product's billing cycle never changes")
         if price.tax_inclusive != self.newest_price.tax_inclusive:
             raise Invalid("price.tax_inclusive", "all prices of a product contain tax, or none does")
-        # The newest price may be one for later; only what already holds, now and later, needs no version.
-        if effective_at is not None or not price == self.newest_price == self.price_at(at):
-            self.trigger_event(self.Repriced, timestamp=at, effective_at=effective_at or at, price=price)
 
     def archive(self, at: datetime) -> None:
         """Take it off sale. Raises ``Gone`` when it is already."""

@@ -157,13 +157,28 @@ def rate(facts: CycleFacts) -> Rated:
     own = (line for product in facts.products for line in _product_lines(facts, product))
     lines = (*own, *facts.adjustments)
     subtotal = sum(line.amount for line in lines)
-    taxes = tuple(line for tax in facts.taxes for line in _tax_lines(tax, lines, facts.taxed_inside))
+    taxes = tuple(_tax_line(tax, base) for tax in facts.taxes for base in tax_bases(tax, lines, facts.taxed_inside))
     return Rated(
         lines=lines,
         subtotal_amount=subtotal,
         tax_lines=taxes,
         tax_amount=sum(tax.amount for tax in taxes if not tax.included),
     )
+
+
+class TaxBase(msgspec.Struct, frozen=True):
+    """The sum of the lines that a tax is on, whole minor units; ``included`` says that their prices contain it."""
+
+    subtotal: int
+    included: bool
+
+
+def tax_bases(tax: Tax, lines: Sequence[Line], taxed_inside: Container[str]) -> list[TaxBase]:
+    """A tax is on all lines: added to those whose prices are without it, contained in the others."""
+    inside = [line.amount for line in lines if tax.included or line.product_id in taxed_inside]
+    outside = [line.amount for line in lines if not tax.included and line.product_id not in taxed_inside]
+    bases = [TaxBase(sum(outside), included=False)] if outside or not inside else []
+    return [*bases, TaxBase(sum(inside), included=True)] if inside else bases
 
 
 def chargeable_units(consumed: Decimal, free_threshold: Decimal) -> Decimal:
@@ -361,21 +376,11 @@ def _share_of_cycle(facts: CycleFacts) -> Decimal:
     return number.quotient(Decimal(lasted), Decimal(planned))
 
 
-def _tax_lines(tax: Tax, lines: Sequence[Line], taxed_inside: Container[str]) -> Iterator[TaxLine]:
-    """A tax on all lines: added to those whose prices are without it, contained in the others."""
-    inside = [line.amount for line in lines if tax.included or line.product_id in taxed_inside]
-    outside = [line.amount for line in lines if not tax.included and line.product_id not in taxed_inside]
-    if outside or not inside:
-        yield _tax_line(tax, sum(outside), included=tax.included)
-    if inside:
-        yield _tax_line(tax, sum(inside), included=True)
-
-
-def _tax_line(tax: Tax, subtotal: int, *, included: bool) -> TaxLine:
+def _tax_line(tax: Tax, base: TaxBase) -> TaxLine:
     """A contained tax is the part of the subtotal that makes the rest plus ``percent`` of the rest."""
-    under = number.plus(PERCENT, tax.percent) if included else PERCENT
-    amount = number.quotient(number.times(Decimal(subtotal), tax.percent), under, places=0)
-    return TaxLine(name=tax.name, percent=number.plain(tax.percent), amount=int(amount), included=included)
+    under = number.plus(PERCENT, tax.percent) if base.included else PERCENT
+    amount = number.quotient(number.times(Decimal(base.subtotal), tax.percent), under, places=0)
+    return TaxLine(name=tax.name, percent=number.plain(tax.percent), amount=int(amount), included=base.included)
 
 
 def _sum_text(units: Iterable[str]) -> str:

@@ -126,7 +126,37 @@ class Tenant(Root):
             """Set the clock."""
             aggregate.test_clock = self.to
 
+    class UsageRetired(Root.Event):
+        """The rows of the usage that was recorded in a month ("2026-01") were dropped: an archive holds them.
+
+        ``archive`` is the digest of its manifest. Nothing that happened before ``settled_until`` changes any more.
+        """
+
+        TOPIC: ClassVar[str] = "usage.retired"
+        month: str
+        first_position: int
+        last_position: int
+        events: int
+        settled_until: datetime
+        archive: str
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Add the month."""
+            aggregate.retired_months[self.month] = self.archive
+
+    class UsageBroughtBack(Root.Event):
+        """The rows of a retired month are here again, out of an archive with this digest."""
+
+        TOPIC: ClassVar[str] = "usage.brought_back"
+        month: str
+        archive: str
+
+        def apply(self, aggregate: Tenant) -> None:
+            """Drop the month."""
+            aggregate.retired_months.pop(self.month, None)
+
     def __init__(self) -> None:
+        self.retired_months: dict[str, str] = {}
         self.key_ids: set[str] = set()
         self.settings = Settings()
         self.test_clock: datetime | None = None
@@ -165,6 +195,27 @@ class Tenant(Root):
         if has_usage:
             raise Conflict("USAGE_WAS_RECORDED", "test mode begins before the first usage event is recorded")
         self.trigger_event(self.TestModeBegun, timestamp=at, now=at)
+
+    def retire_usage(
+        self, month: str, span: tuple[int, int], events: int, settled_until: datetime, archive: str, at: datetime
+    ) -> None:
+        """Record that the rows of a month, so many events of a span of positions, are in an archive alone."""
+        self.trigger_event(
+            self.UsageRetired,
+            timestamp=at,
+            month=month,
+            first_position=span[0],
+            last_position=span[1],
+            events=events,
+            settled_until=settled_until,
+            archive=archive,
+        )
+
+    def bring_back_usage(self, month: str, archive: str, at: datetime) -> None:
+        """Record that a month's rows are here again. Raises ``NotFound`` when they are."""
+        if month not in self.retired_months:
+            raise NotFound("retired_month", month)
+        self.trigger_event(self.UsageBroughtBack, timestamp=at, month=month, archive=archive)
 
 
 def move_clock(tenant_id: str, last: int, clock: datetime, to: datetime) -> Fact:

@@ -6,7 +6,7 @@ same rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,29 +36,43 @@ Placed = Sequence[tuple[int, Fact]]
 """Events with the positions that the log gave them."""
 
 
-async def record(database: Database, tenant_id: str, aggregate: Root, placed: Placed) -> None:
-    """Write the row of an aggregate as it stands after the events in ``placed``."""
+Written = tuple[str, tuple[Any, ...]]
+"""A statement's name and its values."""
+
+
+async def record(database: Database, tenant_id: str, changed: Iterable[tuple[Root, Placed]]) -> None:
+    """Write the rows of aggregates as they stand after their events; those of one statement are sent together."""
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    for aggregate, placed in changed:
+        for statement, values in _rows_of(aggregate, placed):
+            rows.setdefault(statement, []).append((tenant_id, *values))
+    for statement, values in rows.items():
+        await database.executemany(SQL[statement], values)
+
+
+def _rows_of(aggregate: Root, placed: Placed) -> Iterator[Written]:
+    object_id = aggregate.object_id
     match aggregate:
         case Meter():
-            await _put(database, "put_meter", tenant_id, aggregate, *_meter(aggregate, placed))
+            yield "put_meter", (object_id, *_meter(aggregate, placed))
         case Product():
-            await _put(database, "put_product", tenant_id, aggregate, *_product(aggregate))
+            yield "put_product", (object_id, *_product(aggregate))
         case Customer():
-            await _put(database, "put_customer", tenant_id, aggregate, *_customer(aggregate))
+            yield "put_customer", (object_id, *_customer(aggregate))
         case Subscription():
-            await _put(database, "put_subscription", tenant_id, aggregate, *_subscription(aggregate))
+            yield "put_subscription", (object_id, *_subscription(aggregate))
         case Invoice():
-            await _put(database, "put_invoice", tenant_id, aggregate, *_invoice(aggregate, placed))
+            yield "put_invoice", (object_id, *_invoice(aggregate, placed))
         case Entitlement():
-            await _put(database, "put_credit_entitlement", tenant_id, aggregate, *_entitlement(aggregate))
+            yield "put_credit_entitlement", (object_id, *_entitlement(aggregate))
         case CreditAccount():
-            await database.execute(SQL["put_credit_account"], tenant_id, *_credit_account(aggregate))
+            yield "put_credit_account", _credit_account(aggregate)
         case Wallet():
-            await database.execute(SQL["put_wallet"], tenant_id, *_wallet(aggregate))
+            yield "put_wallet", _wallet(aggregate)
         case Tenant():
-            await database.execute(SQL["put_tenant"], tenant_id, _json(aggregate.settings), aggregate.test_clock)
+            yield "put_tenant", (_json(aggregate.settings), aggregate.test_clock)
         case Alert():
-            await _record_alert(database, tenant_id, aggregate, placed)
+            yield from _alert(aggregate, placed)
         case InvoiceNumbers():
             pass  # The invoices hold their numbers.
         case _:
@@ -73,10 +87,6 @@ async def move_clock(database: Database, tenant_id: str, to: datetime) -> None:
 async def mark(database: Database, tenant_id: str, position: int) -> None:
     """Move the catalogue's checkpoint to the last position whose events are in it."""
     await database.execute(SQL["mark"], tenant_id, position)
-
-
-async def _put(database: Database, statement: str, tenant_id: str, aggregate: Root, *values: Any) -> None:
-    await database.execute(SQL[statement], tenant_id, aggregate.object_id, *values)
 
 
 def _meter(meter: Meter, placed: Placed) -> tuple[Any, ...]:
@@ -200,17 +210,17 @@ def _wallet(wallet: Wallet) -> tuple[Any, ...]:
     return wallet.customer_id, wallet.currency, wallet.balance, wallet.created_on, wallet.modified_on
 
 
-async def _record_alert(database: Database, tenant_id: str, alert: Alert, placed: Placed) -> None:
+def _alert(alert: Alert, placed: Placed) -> Iterator[Written]:
     """The alert's row, a row for each time it fired, and with a tenant's first alert the place where looking begins."""
     target = alert.target
     about = (alert.customer_id, target.kind.value, target.meter_id, target.credit_entitlement_id, alert.threshold)
-    await _put(database, "put_alert", tenant_id, alert, *about, alert.subscription_id, alert.created_on, alert.deleted)
-    await database.execute(SQL["begin_looking"], tenant_id)
+    yield "put_alert", (alert.object_id, *about, alert.subscription_id, alert.created_on, alert.deleted)
+    yield "begin_looking", ()
     for position, fact in placed:
         if isinstance(fact, Alert.Fired):
             cycle = (fact.subscription_id, fact.cycle_start, fact.cycle_end)
             known = (fact.value, fact.position, fact.timestamp)
-            await _put(database, "put_alert_firing", tenant_id, alert, *about, position, *cycle, *known)
+            yield "put_alert_firing", (alert.object_id, *about, position, *cycle, *known)
 
 
 def _json(value: Any) -> str:

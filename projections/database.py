@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -34,14 +34,18 @@ class Database(Protocol):
         """The command's tag."""
         ...
 
+    async def executemany(self, query: str, args: Sequence[Sequence[object]], /) -> None:
+        """One statement for each of these rows of arguments, without waiting for one before the next is sent."""
+        ...
+
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False
     ) -> AbstractAsyncContextManager[object]:
         """A transaction, or a savepoint inside of one."""
         ...
 
-    async def copy_records_to_table(
-        self, table_name: str, /, *, schema_name: str, columns: Sequence[str], records: Iterable[Sequence[object]]
+    async def copy_to_table(
+        self, table_name: str, /, *, schema_name: str, columns: Sequence[str], source: AsyncIterable[bytes], format: str
     ) -> str:
         """Append rows with COPY, the fastest way in."""
         ...

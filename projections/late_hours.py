@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -36,6 +36,8 @@ async def note_late(database: Database, tenant_id: str, changed: Mapping[HourKey
     cycles: dict[str, list[Row]] = {}
     for row in await database.fetch(SQL["closed_cycles"], tenant_id, list(since), list(since.values())):
         cycles.setdefault(row["customer_id"], []).append(row)
+    if not cycles:
+        return
     late = [
         (*key, position)
         for key, position in changed.items()
@@ -58,5 +60,17 @@ async def late_hours(
 
     Only an hour's last change is kept, so ``up_to`` is where the quantities are: nothing later has been noted then.
     """
-    rows = await database.fetch(SQL["late_hours"], tenant_id, customer_id, after_position, up_to)
-    return [LateHour(row["meter_id"], row["hour"], row["position"], row["recorded_at"]) for row in rows]
+    asked = (customer_id, after_position)
+    return (await late_hours_of(database, tenant_id, [asked], up_to))[asked]
+
+
+async def late_hours_of(
+    database: Database, tenant_id: str, asked: Collection[tuple[str, int]], up_to: int
+) -> dict[tuple[str, int], list[LateHour]]:
+    """As ``late_hours``, for customers each with the position after which it is asked."""
+    found: dict[tuple[str, int], list[LateHour]] = {one: [] for one in asked}
+    columns = [list(column) for column in zip(*found, strict=True)]
+    for row in await database.fetch(SQL["late_hours"], tenant_id, up_to, *columns):
+        hour = LateHour(row["meter_id"], row["hour"], row["position"], row["recorded_at"])
+        found[row["customer_id"], row["after"]].append(hour)
+    return found

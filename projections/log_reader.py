@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -70,6 +70,22 @@ async def commits_before(database: Database, tenant_id: str, position: int, limi
     return [stored_commit(tenant_id, row) for row in rows]
 
 
+async def last_recorded_by(database: Database, tenant_id: str, at: datetime, end: int) -> Commit | None:
+    """The last commit up to position ``end`` that was recorded by an instant; ``None`` when the log begins later.
+
+    Recording times never decrease, so it is found by halving: some forty look-ups however long the log is.
+    """
+    found: Commit | None = None
+    low, high = 1, end
+    while low <= high:
+        (stored,) = await commits_after(database, tenant_id, (low + high) // 2 - 1, limit=1)
+        if stored.commit.recorded_at <= at:
+            found, low = stored.commit, stored.commit.last_position + 1
+        else:
+            high = stored.commit.first_position - 1
+    return found
+
+
 def stored_commit(tenant_id: str, row: Row) -> StoredCommit:
     """A row of ``log.commit``."""
     commit = Commit(
@@ -101,12 +117,47 @@ async def facts_of(
     return [to_fact(stored_event(row)) for row in rows]
 
 
+async def fact_of_version(database: Database, tenant_id: str, stream: str, version: int) -> tuple[int, Fact] | None:
+    """One event of a stream with its position; ``None`` when the stream is not that long."""
+    row = await database.fetchrow(SQL["fact_of_version"], tenant_id, stream, version)
+    return None if row is None else (cast("int", row["position"]), to_fact(stored_event(row)))
+
+
+async def facts_of_streams(
+    database: Database, tenant_id: str, streams: Iterable[str], *, up_to: int = END
+) -> dict[str, list[Fact]]:
+    """The events of each of these streams as known at position ``up_to``, in order; none of one that is not there."""
+    found: dict[str, list[Fact]] = {stream: [] for stream in streams}
+    for row in await database.fetch(SQL["facts_of_streams"], tenant_id, list(found), up_to):
+        found[row["originator_id"]].append(to_fact(stored_event(row)))
+    return found
+
+
+async def placed_facts_of(
+    database: Database, tenant_id: str, stream: str, *, up_to: int = END
+) -> list[tuple[int, Fact]]:
+    """As ``facts_of``, each event with its position."""
+    rows = await database.fetch(SQL["facts_of_stream"], tenant_id, stream, 0, up_to)
+    return [(cast("int", row["position"]), to_fact(stored_event(row))) for row in rows]
+
+
 async def facts_after(
     database: Database, tenant_id: str, position: int, *, up_to: int, limit: int
 ) -> list[tuple[int, Fact]]:
     """The domain events past ``position`` with their positions, in order."""
     rows = await database.fetch(SQL["facts_after"], tenant_id, position, up_to, limit)
     return [(cast("int", row["position"]), to_fact(stored_event(row))) for row in rows]
+
+
+async def streams_changed(
+    database: Database, tenant_id: str, since: int, *, after: int, up_to: int, limit: int
+) -> list[tuple[str, int]]:
+    """Streams with events past ``since``, each with the position of the first of these, in that order.
+
+    A page of them: those where it lies past ``after``.
+    """
+    rows = await database.fetch(SQL["streams_changed"], tenant_id, since, after, up_to, limit)
+    return [(row["originator_id"], row["position"]) for row in rows]
 
 
 async def last_version(database: Database, tenant_id: str, stream: str) -> int:

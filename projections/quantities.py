@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import cast
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
 
 import msgspec
 
 from domain.chain import Commit
-from projections.counting import HOUR, CountedMeter, Fold, HourKey, NamedMeters, by_event_name, counted_meter, hour_key
+from domain.instant import EPOCH
+from projections.counting import (
+    HOUR,
+    CountedMeter,
+    Fold,
+    HourKey,
+    HourOfUsage,
+    NamedMeters,
+    by_event_name,
+    counted_meter,
+    hour_key,
+)
 from projections.database import Database, Row
+from projections.fault_points import FaultPoint, reach
 from projections.late_hours import note_late
 from projections.log_reader import END, commits_after
 from projections.statements import load
@@ -21,6 +35,10 @@ PAGE_COMMITS = 50
 
 PAGE_EVENTS = 50_000
 """Events folded in one transaction. A page ends at the commit that passes this, and a commit holds 10,000 at most."""
+
+PAGE_BYTES = 64 * 1_024 * 1_024
+"""Metadata folded in one transaction. It lies in memory here and in the database, where an array ends at a gigabyte. A
+page ends at the commit that passes this; a commit holds no more than the bodies that a web process takes at once."""
 
 RETRACTION_WEIGHT = 50
 """Events that one retraction costs as much time as: its hour is read again. So a page holds about 1,000 of them."""
@@ -72,13 +90,21 @@ async def project_page(database: Database, tenant_id: str) -> bool:
         position = cast("int | None", await database.fetchval(SQL["try_progress"], tenant_id))
         if position is None:
             return False
-        return await _fold_page(database, tenant_id, position, END) is not None
+        await reach(FaultPoint.page_claimed)
+        moved = await _fold_page(database, tenant_id, position, END) is not None
+        if moved:
+            await ring(database, PROJECTED, [tenant_id])
+    await reach(FaultPoint.page_committed)
+    return moved
 
 
-async def catch_up(database: Database, tenant_id: str, until: int = END, *, pages: int = END) -> int:
+async def catch_up(
+    database: Database, tenant_id: str, until: int = END, *, pages: int = END, silent: bool = False
+) -> int:
     """Bring the quantities to ``until`` inside the caller's transaction; waits for a projector that has the tenant.
 
     Returns the position reached: ``until``, or where the log ends, or where ``pages`` pages have been folded.
+    ``silent`` is for read models that nobody reads yet: nobody is told that they moved on.
     """
     await database.execute(SQL["begin_progress"], tenant_id)
     position = cast("int", await database.fetchval(SQL["lock_progress"], tenant_id))
@@ -86,6 +112,8 @@ async def catch_up(database: Database, tenant_id: str, until: int = END, *, page
         reached = await _fold_page(database, tenant_id, position, until)
         if reached is None:
             break
+        if not silent:
+            await ring(database, PROJECTED, [tenant_id])
         position, pages = reached, pages - 1
     return position
 
@@ -102,21 +130,27 @@ async def _fold_page(database: Database, tenant_id: str, position: int, until: i
     await page.count_history([meter for meter in meters if position < meter.created_position <= end])
     await page.retract([meter for meter in meters if meter.created_position <= end])
     await note_late(database, tenant_id, page.changed)
+    await reach(FaultPoint.page_folded)
     moved = await database.execute(SQL["advance"], tenant_id, position, end)
     if moved != "UPDATE 1":
         raise RuntimeError(f"the checkpoint of tenant {tenant_id} is not at {position} any more")
-    await ring(database, PROJECTED, [tenant_id])
+    await reach(FaultPoint.page_advanced)
     return end
 
 
 async def _page_end(database: Database, tenant_id: str, position: int, until: int) -> int | None:
     commits = await commits_after(database, tenant_id, position, up_to=until, limit=PAGE_COMMITS)
-    weight = 0
+    if not commits:
+        return None
+    rows = await database.fetch(SQL["metadata_bytes"], tenant_id, position, commits[-1].commit.last_position)
+    held = {row["last_position"]: row["bytes"] for row in rows}
+    weight = size = 0
     for stored in commits:
         weight += _weight(stored.commit)
-        if weight >= PAGE_EVENTS:
+        size += held.get(stored.commit.last_position, 0)
+        if weight >= PAGE_EVENTS or size >= PAGE_BYTES:
             return stored.commit.last_position
-    return commits[-1].commit.last_position if commits else None
+    return commits[-1].commit.last_position
 
 
 def _weight(commit: Commit) -> int:
@@ -143,11 +177,19 @@ class _Page:
         if not meters:
             return
         names = by_event_name(meters)
+        retracted = await self._database.fetchval(SQL["has_retractions"], self._tenant_id, self._end)
         rows = await self._database.fetch(
-            SQL["usage_of_commits"], self._tenant_id, after, up_to, list(names), self._end
+            SQL["usage_of_commits"],
+            self._tenant_id,
+            after,
+            up_to,
+            list(names),
+            [name for name, named in names.items() if named.by_place],
+            [name for name, named in names.items() if named.by_time],
+            self._end if retracted else None,
         )
         fold = Fold()
-        fold.add(names, rows)
+        fold.add(names, map(HourOfUsage._make, cast("list[Iterable[Any]]", rows)))
         await _write(self._database, self._tenant_id, fold)
         created = {meter.meter_id: meter.created_position for meter in meters}
         for key, changed in fold.changed.items():
@@ -205,7 +247,7 @@ class _Page:
                     after,
                     RECOUNT_EVENTS,
                 )
-                fold.add(names, rows)
+                fold.add(names, hours_by_name(rows, customer_id, hour))
                 if len(rows) < RECOUNT_EVENTS:
                     break
                 since, after = rows[-1]["timestamp"], rows[-1]["position"]
@@ -218,28 +260,55 @@ class _Page:
         self.changed[key] = max(position, self.changed.get(key, 0))
 
 
+def hours_by_name(rows: Sequence[Row], customer_id: str, hour: datetime) -> list[HourOfUsage]:
+    """Events of one customer and hour, given one by one, as the hours of their names."""
+    names: dict[str, list[Row]] = {}
+    for row in rows:
+        names.setdefault(row["event_name"], []).append(row)
+    return [
+        HourOfUsage(
+            name,
+            customer_id,
+            hour,
+            len(named),
+            max(row["position"] for row in named),
+            [row["position"] for row in named],
+            [row["metadata"] for row in named],
+            [row["timestamp"] for row in named],
+        )
+        for name, named in names.items()
+    ]
+
+
 def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _array(values: Iterable[int | Decimal | None]) -> str:
+    """Numbers as the text of an array, which the server reads in a fraction of what the driver needs to pack one."""
+    return f"{{{','.join('null' if value is None else str(value) for value in values)}}}"
 
 
 async def _write(database: Database, tenant_id: str, fold: Fold) -> None:
     if fold.summaries:
         keys, summaries = list(fold.summaries), list(fold.summaries.values())
-        last = [summary.last for summary in summaries]
+        # Shorter arrays are filled up with nulls, and hardly any meter asks for the last value.
+        last = [summary.last for summary in summaries] if any(summary.last for summary in summaries) else []
+        hours = {hour: (hour - EPOCH) // HOUR for _, _, hour in keys}
         await database.execute(
             SQL["add"],
             tenant_id,
             [key[0] for key in keys],
             [key[1] for key in keys],
-            [key[2] for key in keys],
-            [summary.events for summary in summaries],
-            [summary.unmeasured for summary in summaries],
-            [str(summary.total) for summary in summaries],
-            [None if summary.low is None else str(summary.low) for summary in summaries],
-            [None if summary.high is None else str(summary.high) for summary in summaries],
+            _array(hours[key[2]] for key in keys),
+            _array(summary.events for summary in summaries),
+            _array(summary.unmeasured for summary in summaries),
+            _array(summary.total for summary in summaries),
+            _array(summary.low for summary in summaries),
+            _array(summary.high for summary in summaries),
             [at.timestamp if at else None for at in last],
-            [at.position if at else None for at in last],
-            [str(at.value) if at else None for at in last],
+            _array(at.position if at else None for at in last),
+            _array(at.value if at else None for at in last),
         )
     if fold.distinct:
         await database.execute(SQL["add_distinct"], tenant_id, *_columns(fold.distinct))

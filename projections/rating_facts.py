@@ -44,11 +44,7 @@ class PricedLine(msgspec.Struct, frozen=True):
 
 async def prices_of(known: Aggregates, cycle: OpenedCycle, position: int) -> list[tuple[Item, Price]]:
     """The products of a cycle with the price versions in force at its start, as known at ``position``."""
-    found: list[tuple[Item, Price]] = []
-    for item in cycle.items:
-        product = await known.at_position(Product, item.product_id, position)
-        found.append((item, product.price_at(cycle.start)))
-    return found
+    return [(item, await known.price_in(cycle, item.product_id, position)) for item in cycle.items]
 
 
 def meter_lines(prices: Sequence[tuple[Item, Price]]) -> Iterator[PricedLine]:

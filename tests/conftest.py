@@ -18,7 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from litestar import Litestar
 
 from app.commands import open_service, prepare
+from app.engine import server
 from app.engine.launcher import Engine, embedded
+from app.engine.settings import server_settings
 from app.http.application import build, fill
 from app.http.raw_path import ASGIApp
 from app.keys import create_key, system_caller
@@ -29,6 +31,32 @@ from domain.tenant import Rules
 # A machine under load must not turn a slow example into a failure; the laws themselves have no deadline.
 hypothesis_settings.register_profile("taximeter", deadline=None)
 hypothesis_settings.load_profile("taximeter")
+
+
+TESTS = Path(__file__).parent
+
+LONGEST = (
+    "app/test_supervisor.py",
+    "app/example/test_flights.py",
+    "app/test_draining.py",
+    "fuzz/test_openapi.py",
+    "app/backup/test_restoring.py",
+    "app/http/test_metrics.py",
+    "app/backup/test_commands.py",
+    "tidy/test_gates.py",
+    "scenarios/test_machine.py",
+    "app/test_upgrading.py",
+    "chaos/test_slice.py",
+)
+"""The files that take longest, of few tests each. Where workers share the tests they come first: whoever began one of
+them last would be waited for."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first, in every worker alike; a run in one process keeps the order of the tree."""
+    if hasattr(config, "workerinput"):
+        first = {TESTS / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 class MovingClock:
@@ -55,8 +83,16 @@ RULES = Rules(
 
 @pytest.fixture(scope="session")
 async def engine() -> AsyncIterator[Engine]:
-    with tempfile.TemporaryDirectory(prefix="taximeter-test-") as home:
+    """The server that most tests share. Nothing of it outlives them, so it need not wait for the disk: bringing all of
+    its databases there at the end took longer than any test. Servers that are killed or restored are others."""
+
+    def in_memory(socket_directory: str, marker: str) -> dict[str, str]:
+        return server_settings(socket_directory, marker) | {"fsync": "off"}
+
+    with tempfile.TemporaryDirectory(prefix="taximeter-test-") as home, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "server_settings", in_memory)
         async with embedded(Path(home) / "home") as running:
+            patch.undo()
             yield running
 
 
@@ -76,11 +112,17 @@ def clock() -> MovingClock:
     return MovingClock()
 
 
-@pytest.fixture
-async def service(dsn: str, clock: MovingClock) -> AsyncIterator[Service]:
-    """A service on the shared database, at a time of the test's own."""
+@pytest.fixture(scope="module")
+async def connected(dsn: str) -> AsyncIterator[Service]:
+    """A service on the shared database. A module opens its connections once: new ones cost more than most tests do."""
     async with open_service(dsn, RULES) as opened:
-        yield Service(opened.pool, clock, RULES)
+        yield opened
+
+
+@pytest.fixture
+def service(connected: Service, clock: MovingClock) -> Service:
+    """A service on the shared database, at a time of the test's own."""
+    return Service(connected.pool, clock, RULES)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from domain.alert import Alert, Reached, crossed
 from domain.plan import OpenedCycle
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates, known
+from projections.fault_points import FaultPoint, reach
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -35,15 +36,17 @@ async def look_at(service: Service, caller: Caller, customer_id: str) -> int:
     """Fire what the customer's unclosed cycles have reached, in rising order; the number of firings."""
     async with reading(service, caller) as seen:
         crossings = await _crossings(seen, customer_id)
+        await reach(FaultPoint.alert_seen)
     return await _fire(service, caller, crossings) if crossings else 0
 
 
-async def fire_at_close(running: Transaction, reckoning: Reckoning) -> None:
-    """Fire, in the transaction of a close, what the invoiced usage reached and nobody has looked at yet."""
+async def fire_at_close(running: Transaction, reckoning: Reckoning, alerts: Sequence[StandingAlert]) -> None:
+    """Fire, in the transaction of a close, those of the customer's alerts that the invoiced usage reached and that
+    nobody has looked at yet.
+    """
     subscription, cycle = reckoning.subscription, reckoning.cycle
     if cycle is None:
         return
-    alerts = await standing_alerts(running.database, running.tenant_id, subscription.customer_id)
     concerned = [alert for alert in alerts if alert.concerns(subscription.object_id)]
     for crossing in _reached(concerned, reckoning, cycle, running):
         known(await running.find(Alert, crossing.alert.alert_id)).fire(crossing.reached, running.now)
@@ -132,4 +135,5 @@ async def _fire(service: Service, caller: Caller, crossings: Sequence[Crossing])
             if cycle is not None and cycle.invoice_id is None and cycle.end == reached.cycle_end:
                 alert = known(await running.find(Alert, crossing.alert.alert_id))
                 fired += alert.fire(reached, running.now)
+                await reach(FaultPoint.alert_fired)
     return fired

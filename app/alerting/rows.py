@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
@@ -56,9 +57,16 @@ class AlertFiring(msgspec.Struct, frozen=True):
 
 async def standing_alerts(database: Database, tenant_id: str, customer_id: str) -> list[StandingAlert]:
     """A customer's alerts, in the order in which they fire."""
-    rows = await database.fetch(SQL["alerts_of_customer"], tenant_id, customer_id)
-    found = [
-        StandingAlert(
+    return (await standing_alerts_of(database, tenant_id, [customer_id]))[customer_id]
+
+
+async def standing_alerts_of(
+    database: Database, tenant_id: str, customer_ids: Collection[str]
+) -> dict[str, list[StandingAlert]]:
+    """The alerts of each of these customers, in the order in which they fire."""
+    found: dict[str, list[StandingAlert]] = {customer_id: [] for customer_id in customer_ids}
+    for row in await database.fetch(SQL["alerts_of_customers"], tenant_id, list(found)):
+        alert = StandingAlert(
             alert_id=row["alert_id"],
             subscription_id=row["subscription_id"],
             target=msgspec.convert(
@@ -67,9 +75,8 @@ async def standing_alerts(database: Database, tenant_id: str, customer_id: str) 
             ),
             threshold=Decimal(row["threshold"]),
         )
-        for row in rows
-    ]
-    return sorted(found, key=lambda alert: alert.rank)
+        found[row["customer_id"]].append(alert)
+    return {customer_id: sorted(alerts, key=lambda alert: alert.rank) for customer_id, alerts in found.items()}
 
 
 async def alerts_after(

@@ -14,12 +14,14 @@ import asyncpg
 from app.alerting.firing import look_at
 from app.alerting.rows import SQL
 from app.keys import system_caller
+from app.lost_database import LOST
 from app.projecting import SWEEP_SECONDS, pause, wait_any
 from app.retries import Retries
 from app.service import Service
 from domain.alert import Alert
 from domain.meter import Meter
 from domain.tenant import Tenant
+from projections.fault_points import FaultPoint, reach
 
 LOG = logging.getLogger("taximeter.alerts")
 
@@ -109,6 +111,7 @@ class Watch:
 
 async def move_looked(service: Service, tenant_id: str, position: int) -> None:
     """Note that everything up to a position was looked at."""
+    await reach(FaultPoint.alert_looked)
     await service.pool.execute(SQL["move_looked"], tenant_id, position)
 
 
@@ -119,7 +122,7 @@ async def run_watch(service: Service, stop: asyncio.Event, projected: asyncio.Ev
         projected.clear()
         try:
             await watch.look()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             LOG.warning("the watch on alerts lost the database (%s) and tries again", error)
         except Exception:
             # The projector runs beside it and would be stopped with it.

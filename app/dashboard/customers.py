@@ -66,6 +66,7 @@ TONES = {"active": "good", "paused": "warn", "cancelled": "quiet", "expired": "q
 
 DONE = {
     "created": "The customer is there. Usage that was recorded under its id before counts too.",
+    "erased": "The personal data are erased. Usage and invoices stay, under the customer's id.",
     "alert": "The alert is set.",
     "alert-deleted": "The alert is deleted. What it fired for stays.",
 }

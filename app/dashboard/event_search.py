@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from app.ingest.split import NDJSON_EVENTS_MAX
 from domain import number
 from domain.errors import Invalid
 from domain.event import METADATA_KEY_MAX_CHARS, read_metadata
@@ -98,7 +97,6 @@ async def _window(
         *between,
         sought.event_name or None,
         sought.customer_id or None,
-        NDJSON_EVENTS_MAX,
         limit if condition is None else WINDOW_POSITIONS,
     )
     return [row for row in found if matches(condition, read_metadata(row["metadata"]))][:limit]

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from app.audit.line_events import contributed
 from app.billing import opened_subscription
 from app.invoicing import Bill, documents_of, find_bill
 from app.reckoning import reckon
@@ -154,7 +155,7 @@ async def _verdict(known: Aggregates, event: Row, meter: CountedMeter, described
         aggregation=_aggregation_text(meter.aggregation),
         outcome=_outcome(known, event, meter, passes),
         adds=ADDS[meter.aggregation.type],
-        value=value_text(meter.aggregation, metadata) if passes else "",
+        value=contributed(meter.aggregation, metadata) if passes else "",
         joined="" if meter.filter is None else joined_text(meter.filter),
         clauses=() if meter.filter is None else clauses_of(meter.filter, metadata),
         hour_quantity=number.plain(measured.quantity(meter.aggregation)),
@@ -176,17 +177,6 @@ def _outcome(known: Aggregates, event: Row, meter: CountedMeter, passes: bool) -
 
 def _aggregation_text(aggregation: Aggregation) -> str:
     return aggregation.type.value if aggregation.key is None else f"{aggregation.type} of {aggregation.key}"
-
-
-def value_text(aggregation: Aggregation, metadata: Mapping[str, str | bool | Decimal]) -> str:
-    """What the meter takes out of the event; empty when there is nothing of use."""
-    if aggregation.type is Kind.count:
-        return "1"
-    actual = None if aggregation.key is None else metadata.get(aggregation.key)
-    measured = number.measure(actual)
-    if measured is not None:
-        return number.plain(measured)
-    return group_text(actual) or "" if aggregation.type is Kind.unique else ""
 
 
 async def landings(known: Aggregates, event: Row, counting: frozenset[str]) -> list[Landed]:

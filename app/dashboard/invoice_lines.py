@@ -11,9 +11,10 @@ from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 from litestar.response import Template
 
-from app.dashboard.event_search import SQL as EVENT_SQL
+from app.audit.invoice_facts import SQL
+from app.audit.line_events import contributed
 from app.dashboard.event_search import WINDOWS_MAX
-from app.dashboard.event_trail import CATALOG, value_text
+from app.dashboard.event_trail import CATALOG
 from app.dashboard.line_steps import Explained, explain
 from app.dashboard.page import page
 from app.documents.page import sums_of
@@ -22,7 +23,7 @@ from domain import instant
 from domain.errors import Invalid, NotFound
 from domain.event import read_metadata
 from domain.invoice import Document
-from domain.rating import Line, LineKind
+from domain.rating import LineKind
 from projections.counting import CountedMeter
 from projections.database import Database, Row
 from projections.quantities import counted_meters
@@ -50,15 +51,19 @@ async def shown_document(database: Database, tenant_id: str, document: Document)
     rows = await database.fetch(CATALOG["meters_by_id"], tenant_id, ids)
     units = {row["meter_id"]: row["measurement_unit"] for row in rows}
     lines = [
-        ShownLine(explain(line, document.currency, units.get(line.meter_id or "", "")), _events_path(document, line))
-        for line in document.lines
+        ShownLine(explain(line, document.currency, units.get(line.meter_id or "", "")), _events_path(document, number))
+        for number, line in enumerate(document.lines, start=1)
     ]
     return {"document": document, "lines": lines, "sums": list(sums_of(document))}
 
 
-def _events_path(document: Document, line: Line) -> str:
+def _events_path(document: Document, number: int) -> str:
+    """Where the events behind a line are listed; of an invoice each with what became of it."""
+    line = document.lines[number - 1]
     if line.meter_id is None or line.kind is LineKind.overage:
         return ""
+    if document.invoice_id is not None:
+        return f"/dashboard/invoices/{document.invoice_id}/explain/{number}"
     query = {
         "meter_id": line.meter_id,
         "customer_id": document.customer_id,
@@ -107,7 +112,7 @@ async def counted(
         span=span,
         known_at=known_at,
         rows=[
-            (row, value_text(meter.aggregation, read_metadata(row["metadata"])), _mark(row, known_at)) for row in found
+            (row, contributed(meter.aggregation, read_metadata(row["metadata"])), _mark(row, known_at)) for row in found
         ],
         onward=f"/dashboard/events/counted?{urlencode(query)}" if resume is not None else "",
     )
@@ -132,7 +137,7 @@ async def _counted(
     passing: list[Row] = []
     for _ in range(WINDOWS_MAX):
         rows = await database.fetch(
-            EVENT_SQL["usage_of_span"], tenant_id, customer_id, meter.event_name, *span, *past, WINDOW_EVENTS
+            SQL["usage_of_span"], tenant_id, customer_id, meter.event_name, *span, *past, WINDOW_EVENTS
         )
         for row in rows:
             past = (row["timestamp"], row["position"])
@@ -147,7 +152,7 @@ async def _counted(
 
 def _mark(row: Row, known_at: int) -> str:
     """What the reader of an invoice has to know of an event: empty when it is simply counted."""
-    voided = row["voided_position"]
+    voided = row["retracted_position"]
     if row["position"] > known_at:
         return "recorded later"
     if voided is not None:

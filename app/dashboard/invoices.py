@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import Redirect, Template
+from litestar.response import Redirect, Stream, Template
 
 from app.billing import estimate
 from app.dashboard.event_search import SQL as OWN_SQL
@@ -15,6 +15,7 @@ from app.dashboard.forms import Form, read_form
 from app.dashboard.invoice_lines import shown_document
 from app.dashboard.page import curl_command, fragment, may_write, page
 from app.http.invoice_files import LIST_FILE, csv_file, pdf_file
+from app.http.invoice_proof import JSON_LINES, proof_file
 from app.http.invoices import read_reason
 from app.http.problems import STATUS
 from app.http.reading import Asked, PageNumber, Serving, path_id, read_instant
@@ -188,6 +189,12 @@ async def invoice_csv(request: Asked, service: Serving, invoice_id: FromPath[str
     return await csv_file([bill], f"{bill.document.number}.csv")
 
 
+@get("/dashboard/invoices/{invoice_id:str}/proof", media_type=JSON_LINES)
+async def invoice_proof(request: Asked, service: Serving, invoice_id: FromPath[str]) -> Stream:
+    """An invoice with everything that proves it, up to the log's end."""
+    return await proof_file(request, service, invoice_id)
+
+
 async def _bill(request: Asked, service: Service, invoice_id: str) -> Bill:
     async with service.pool.acquire() as connection:
         return await find_bill(connection, request.auth.tenant_id, path_id(invoice_id, "invoice"))
@@ -251,5 +258,6 @@ ROUTER = Router(
         void_invoice,
         invoice_pdf,
         invoice_csv,
+        invoice_proof,
     ],
 )

@@ -6,18 +6,25 @@ can follow it with a pencil.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from app.documents.page import grouped
-from domain import number
+from domain import arithmetic, number
+from domain.arithmetic import Measure, Operation
 from domain.money import major_text, price_major_text, round_to_minor
 from domain.rating import Computation, Line, LineKind
 from domain.tier import TierUse, exact_amount
 
 TIMES, MINUS, DIVIDED = "\u00d7", "\u2212", "\u00f7"
+
+SIGNS = {Operation.plus: "+", Operation.minus: MINUS, Operation.times: TIMES, Operation.divided: DIVIDED}
+"""How an operation is written between its operands."""
+
+CONSTANTS = {"zero", "hundred"}
+"""Names of numbers that are the same in every worksheet."""
 
 KINDS = {
     LineKind.usage: "Usage",
@@ -70,6 +77,50 @@ def explain(line: Line, currency: str, unit: str = "") -> Explained:
     amount = round_to_minor(exact)
     steps = (*_units(line, unit), *priced, _rounding(exact, amount, currency))
     return Explained(line, kind, steps, (), amount)
+
+
+def written(steps: Sequence[arithmetic.Step], currency: str, unit: str = "") -> list[Step]:
+    """Steps of a worksheet as people read them; numbers that never change stand in the steps that use them."""
+    return [
+        Step(
+            step.name.replace("_", " ").capitalize(),
+            _computed(step, steps, currency),
+            _measured(step.result, step.measure, currency, unit),
+            step.rule,
+        )
+        for step in steps
+        if step.name not in CONSTANTS
+    ]
+
+
+def _computed(step: arithmetic.Step, steps: Sequence[arithmetic.Step], currency: str) -> str:
+    values = [_measured(one.value, steps[one.step].measure, currency, "") for one in step.operands]
+    match step.operation:
+        case Operation.least:
+            return f"the least of {' and '.join(values)}"
+        case Operation.greatest:
+            return f"the greatest of {' and '.join(values)}"
+        case Operation.divided_up:
+            return f"{f' {DIVIDED} '.join(values)}, made whole upwards"
+        case Operation.rounded:
+            return f"{values[0]} rounded"
+        case _:
+            return f" {SIGNS.get(step.operation, '')} ".join(values)
+
+
+def _measured(value: str, measure: Measure, currency: str, unit: str) -> str:
+    """A number with what it counts."""
+    match measure:
+        case Measure.minor:
+            return _price(Decimal(value), currency)
+        case Measure.unit:
+            return _with_unit(value, unit)
+        case Measure.credit:
+            return _with_unit(value, "credits")
+        case Measure.microsecond:
+            return _with_unit(value, "\u00b5s")
+        case _:
+            return grouped(value)
 
 
 def _units(line: Line, unit: str) -> Iterator[Step]:

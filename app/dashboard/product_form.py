@@ -48,6 +48,9 @@ from domain.price import Price
 from projections.database import Row
 from projections.statements import load
 
+SIMULATION = "simulation"
+"""The purpose that a form states when its price is to be tried on history."""
+
 CREDIT_SQL = load("app.sql", "credit.sql")
 
 USUAL = ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "INR")
@@ -81,7 +84,7 @@ async def entitlements_of(service: Service, tenant_id: str, price: Price) -> dic
     return {row["credit_entitlement_id"]: Credits(read_terms(row), row["precision_digits"]) for row in rows}
 
 
-async def _shown(request: Asked, service: Service, tree: Tree, form: Form) -> dict[str, Any]:
+async def shown(request: Asked, service: Service, tree: Tree, form: Form) -> dict[str, Any]:
     """What the form's template needs: what was entered, and what there is to choose from."""
     tenant_id = request.auth.tenant_id
     newest = await service.pool.fetch(SQL["meters"], tenant_id, False, PAGE_SIZE_MAX, 0)
@@ -92,6 +95,8 @@ async def _shown(request: Asked, service: Service, tree: Tree, form: Form) -> di
     entitlements = await service.pool.fetch(CREDIT_SQL["credit_entitlements"], tenant_id, False, PAGE_SIZE_MAX, 0)
     return {
         "form": form,
+        # Where there is no calculator there are no units to calculate with.
+        "calculates": text(tree, "purpose") != SIMULATION,
         "priced": parts(subtree(tree, "price"), "meters"),
         "included": parts(tree, "credit_entitlements"),
         "currency": text(subtree(tree, "price"), "currency"),
@@ -127,7 +132,7 @@ async def _new(request: Asked, service: Service, tree: Tree, form: Form, status:
         nav="products",
         status=status,
         curl=curl_command(request, "POST", "/credit-entitlements", entitlement),
-        **await _shown(request, service, tree, form),
+        **await shown(request, service, tree, form),
     )
 
 
@@ -169,8 +174,8 @@ async def change_parts(request: Asked, service: Serving) -> Template:
         if text(meter, "model") in ("graduated", "volume") and not parts(meter, "tiers"):
             meter["tiers"] = [EMPTY_TIER, EMPTY_TIER]
     again = {"HX-Trigger-After-Settle": "taximeter:parts"}
-    shown = await _shown(request, service, tree, form_of(tree))
-    return fragment(request, "products/parts.html", headers=again, **shown)
+    given = await shown(request, service, tree, form_of(tree))
+    return fragment(request, "products/parts.html", headers=again, **given)
 
 
 @post("/dashboard/products/new/calculation", guards=[may_write], status_code=200)
@@ -229,7 +234,7 @@ async def _version(request: Asked, service: Service, row: Row, tree: Tree, form:
         status=status,
         row=row,
         interval=interval_words(newest.cycle),
-        **await _shown(request, service, tree, form),
+        **await shown(request, service, tree, form),
     )
 
 

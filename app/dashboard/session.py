@@ -13,7 +13,7 @@ from litestar.datastructures import Cookie
 
 from app.keys import digest_of
 from app.limits import SECRET_MAX_CHARS
-from app.service import Caller, Service
+from app.service import Caller, Service, Via
 from projections.statements import load
 
 SQL = load("app.sql", "session.sql")
@@ -48,7 +48,7 @@ async def caller_of_session(connection: AnyConnection) -> Caller | None:
     if row is None or not hmac.compare_digest(row["digest"], digest):
         return None
     address = connection.client.host if connection.client else ""
-    return Caller(row["tenant_id"], row["key_id"], row["scope"], address)
+    return Caller(row["tenant_id"], row["key_id"], row["scope"], address, via=Via.session)
 
 
 async def living_sessions(service: Service, digests: Iterable[bytes]) -> set[bytes]:

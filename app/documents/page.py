@@ -27,6 +27,9 @@ ADDRESS_FIELDS = ("street", "city", "state", "zipcode", "country")
 DIGEST_CHARS = 16
 """Enough of a digest to find it and to see another one; the whole is in the invoice's JSON."""
 
+ERASED = "Personal data erased"
+"""In place of what nobody can open any more: a page must not look as if it had been issued to nobody."""
+
 TIMES = "\u00d7"
 
 
@@ -161,7 +164,8 @@ def _buyer(buyer: Buyer) -> Party:
     )
     place = " ".join(part for part in (zipcode, city) if part)
     details = (street, ", ".join(part for part in (place, state) if part), country, personal["email"])
-    return Party(personal["name"] or buyer.customer_id, tuple(text for text in details if text))
+    erased = () if buyer.personal else (ERASED,)
+    return Party(personal["name"] or buyer.customer_id, (*erased, *(text for text in details if text)))
 
 
 def _row(line: Line, currency: str) -> Row:

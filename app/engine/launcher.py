@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.engine.binaries import find_binaries
-from app.engine.cluster import Cluster, create, locate
+from app.engine.cluster import Cluster, create, locate, major_of, prepared
 from app.engine.copies import usable
 from app.engine.locks import FileLock, holding
 from app.engine.problems import EngineError
 from app.engine.server import ensure_database, start, stop, wait_for_server
 from app.engine.sockets import dsn
 
-__all__ = ["Engine", "EngineError", "data_home", "embedded"]
+__all__ = ["Engine", "EngineError", "data_home", "embedded", "revive"]
 
 DATABASE = "taximeter"
 """The application's database."""
@@ -31,12 +31,16 @@ ROOT_HOME = Path("/var/lib/taximeter")
 
 @dataclass(frozen=True)
 class Engine:
-    """A running embedded server: the DSN of its superuser on the database `taximeter`, and where it lives."""
+    """A running embedded server: the DSN of its superuser on the database `taximeter`, and where it lives.
+
+    `programs` is the directory of PostgreSQL's programs of this version.
+    """
 
     dsn: str
     data_directory: Path
     version: int
     socket_directory: Path
+    programs: Path
 
     def dsn_for(self, database: str, user: str = "postgres") -> str:
         """Return the DSN of another database or user on the same server."""
@@ -64,11 +68,11 @@ async def embedded(home: Path) -> AsyncIterator[Engine]:
     `home` is made when missing. Any number of processes and tasks may be inside at once. A process that is
     killed has left. EngineError tells why the server cannot be run.
     """
-    home = _prepared(home)
+    home = prepared(home)
     users = FileLock(home / "users.lock")
     try:
         async with holding(home / "start.lock"):
-            binaries = await asyncio.to_thread(find_binaries)
+            binaries = await asyncio.to_thread(find_binaries, major_of(home))
             cluster = await locate(home, binaries)
             if not users.try_shared():
                 # Only a leaving process takes this lock alone, and it gives it up before the start lock.
@@ -76,24 +80,25 @@ async def embedded(home: Path) -> AsyncIterator[Engine]:
             try:
                 engine = await _joined(cluster)
             except BaseException:
-                await _uninterrupted(_stop_if_last(cluster, users))
+                await uninterrupted(_stop_if_last(cluster, users))
                 raise
         try:
             yield engine
         finally:
-            await _uninterrupted(_leave(cluster, users))
+            await uninterrupted(_leave(cluster, users))
     finally:
         users.close()
 
 
-def _prepared(home: Path) -> Path:
-    """Make the home when it is missing, and return it without links, as every process must name it alike."""
-    try:
-        # Other accounts may pass through to the server's own directory, but not look around.
-        home.mkdir(mode=0o711, parents=True, exist_ok=True)
-        return home.resolve(strict=True)
-    except OSError as error:
-        raise EngineError(f"The directory {home} cannot be used: {error.strerror}.") from error
+async def revive(home: Path) -> Engine:
+    """Start the server of `home` again when it has died while its users are inside; a living one is only joined.
+
+    For who is inside of `embedded`. The DSN may be another one than before. EngineError when it cannot be run.
+    """
+    home = prepared(home)
+    async with holding(home / "start.lock"):
+        binaries = await asyncio.to_thread(find_binaries, major_of(home))
+        return await _joined(await locate(home, binaries))
 
 
 async def _joined(cluster: Cluster) -> Engine:
@@ -110,7 +115,13 @@ async def _joined(cluster: Cluster) -> Engine:
         # The server keeps its inherited copy.
         run_lock.close()
     await ensure_database(socket_directory, DATABASE)
-    return Engine(dsn(socket_directory, DATABASE), cluster.directory, cluster.binaries.major, socket_directory)
+    return Engine(
+        dsn(socket_directory, DATABASE),
+        cluster.directory,
+        cluster.binaries.major,
+        socket_directory,
+        cluster.binaries.directory,
+    )
 
 
 async def _leave(cluster: Cluster, users: FileLock) -> None:
@@ -128,7 +139,7 @@ async def _stop_if_last(cluster: Cluster, users: FileLock) -> None:
         users.close()
 
 
-async def _uninterrupted(work: Coroutine[None, None, None]) -> None:
+async def uninterrupted(work: Coroutine[None, None, None]) -> None:
     """Finish `work` even when the caller is cancelled again meanwhile; a half stopped server helps nobody."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

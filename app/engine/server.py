@@ -9,14 +9,16 @@ import stat
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
 
 from app.engine.account import spawn
+from app.engine.archive import archive_settings
 from app.engine.cluster import Cluster, named
 from app.engine.locks import POLL_SECONDS, FileLock
-from app.engine.problems import EngineError
+from app.engine.problems import EngineError, advice, without_our_calls
 from app.engine.processes import foreign_server, marker, pid_file, postmaster, send, serving
 from app.engine.settings import server_settings
 from app.engine.sockets import SOCKET_FILES, dsn, remove_short_directory, socket_directory_for
@@ -36,7 +38,7 @@ CONNECT_SECONDS = 5
 LOG_LIMIT = 10 * 1024 * 1024
 """Bytes of the log file above which the next start puts it aside as `server.log.1`."""
 LOG_TAIL = 2000
-"""Bytes of the log that an error message quotes."""
+"""Characters of the log that an error message quotes."""
 
 
 class _Answer(enum.Enum):
@@ -48,7 +50,8 @@ class _Answer(enum.Enum):
 class _Patience:
     """How long a server that is not ready is waited for; begins now."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = RECOVERY_SECONDS) -> None:
+        self._seconds = seconds
         self._began = self._heard = self._nudged = time.monotonic()
 
     def is_over(self, answer: _Answer) -> bool:
@@ -56,7 +59,7 @@ class _Patience:
         now = time.monotonic()
         if answer is _Answer.BUSY:
             self._heard = now
-        return now - self._heard > SILENCE_SECONDS or now - self._began > RECOVERY_SECONDS
+        return now - self._heard > SILENCE_SECONDS or now - self._began > self._seconds
 
     def suspects_orphans(self) -> bool:
         """Tell, once per ORPHAN_SECONDS of silence, that the postmaster may be gone."""
@@ -88,38 +91,48 @@ async def wait_for_server(cluster: Cluster, run_lock: FileLock) -> Path | None:
     return None
 
 
-async def start(cluster: Cluster, run_lock: FileLock) -> Path:
-    """Start the server and return its socket directory once it is ready.
+async def start(
+    cluster: Cluster,
+    run_lock: FileLock,
+    more: Mapping[str, str] | None = None,
+    seconds: float = RECOVERY_SECONDS,
+) -> Path:
+    """Start the server, with `more` settings, and return its socket directory once it is ready.
 
-    The caller holds the run lock alone, so no server process lives. EngineError quotes the server's log.
+    The caller holds the run lock alone, so no server process lives. EngineError quotes the server's log; it comes
+    when the server was not ready after `seconds`, too.
     """
     await _clear_leftovers(cluster)
+    settings = await archive_settings(cluster.home, cluster.binaries, cluster.account) | dict(more or {})
     socket_directory = await socket_directory_for(cluster)
     log = _open_log(cluster)
     try:
         quoted_from = os.fstat(log).st_size
-        process = _spawn(cluster, socket_directory, log, run_lock)
+        process = _spawn(cluster, socket_directory, log, run_lock, settings)
     finally:
         os.close(log)
     # The server may outlive our interest in it; a thread collects its exit status whenever that comes.
     threading.Thread(target=process.wait, name="postgres", daemon=True).start()
-    patience = _Patience()
+    patience = _Patience(seconds)
     while (answer := await _ask(socket_directory)) is not _Answer.READY:
         if process.poll() is not None:
             remove_short_directory(socket_directory, cluster)
             reason = f"ended at once (status {process.returncode})"
-            raise EngineError(f"The PostgreSQL server {reason}. {_quote(cluster.log, quoted_from)}")
+            raise EngineError(f"The PostgreSQL server {reason}. {_quote(cluster, quoted_from)}")
         if patience.is_over(answer):
-            raise EngineError(f"The PostgreSQL server {answer.value}. {_quote(cluster.log, quoted_from)}")
+            raise EngineError(f"The PostgreSQL server {answer.value}. {_quote(cluster, quoted_from)}")
         await asyncio.sleep(POLL_SECONDS)
     return socket_directory
 
 
-def _spawn(cluster: Cluster, socket_directory: Path, log: int, run_lock: FileLock) -> subprocess.Popen[bytes]:
+def _spawn(
+    cluster: Cluster, socket_directory: Path, log: int, run_lock: FileLock, more: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     with named(cluster, cluster.directory) as (name, descriptors):
         socket_name = name if socket_directory == cluster.directory else str(socket_directory)
         command: list[str | Path] = [cluster.binaries.postgres, "-D", name]
-        for setting, value in server_settings(socket_name, marker(cluster.directory)).items():
+        settings = {**server_settings(socket_name, marker(cluster.directory)), **more}
+        for setting, value in settings.items():
             command += ["-c", f"{setting}={value}"]
         return spawn(command, cluster.account, output=log, pass_fds=[run_lock.fileno(), *descriptors])
 
@@ -246,10 +259,11 @@ def _open_log(cluster: Cluster) -> int:
     return descriptor
 
 
-def _quote(log: Path, start: int) -> str:
-    """Return what the server logged since `start`, at most LOG_TAIL bytes of it."""
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(start, file.tell() - LOG_TAIL))
-        return f"{log} says: {file.read().decode(errors='replace').strip()}"
-    return f"See {log}."
+def _quote(cluster: Cluster, start: int) -> str:
+    """Return what to do about what the server logged since `start`, and the last LOG_TAIL bytes of that."""
+    with contextlib.suppress(OSError), cluster.log.open("rb") as file:
+        file.seek(start)
+        said = without_our_calls(file.read().decode(errors="replace")).strip()
+        todo = advice(said, cluster.directory, cluster.account.name)
+        return f"{todo}{cluster.log} says: {said[-LOG_TAIL:]}"
+    return f"See {cluster.log}."

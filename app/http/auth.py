@@ -9,8 +9,9 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from app.callers import Callers
 from app.http.request_log import note_caller
-from app.keys import ALLOWED, find_caller
+from app.keys import ALLOWED
 from app.limits import SECRET_MAX_CHARS
 
 
@@ -23,7 +24,8 @@ def requires(scope: str) -> Guard:
         if scheme.lower() != "bearer" or not secret or len(secret) > SECRET_MAX_CHARS:
             raise NotAuthorizedException("send your API key as `Authorization: Bearer KEY`")
         address = connection.client.host if connection.client else ""
-        caller = await find_caller(connection.app.state.service, secret, address)
+        callers: Callers = connection.app.state.callers
+        caller = await callers.find(secret, address)
         if caller is None:
             raise NotAuthorizedException("this API key opens nothing")
         if scope not in ALLOWED[caller.scope]:

@@ -38,10 +38,11 @@ costs microseconds while an empty piece costs 9 bytes: two million of them would
 body."""
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+Hold: TypeAlias = Callable[[int], None]
 
 
 class BodyError(Exception):
-    """A body that is not accepted: ``status`` is the HTTP status of the answer (400, 408, 413 or 415)."""
+    """A body that is not accepted: ``status`` is the HTTP status of the answer (400, 408, 413, 415, or 503)."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -72,8 +73,13 @@ OBJECT_LIMITS = BodyLimits(OBJECT_MAX_BYTES, OBJECT_MAX_BYTES)
 """For every other route."""
 
 
-async def read_body(scope: Mapping[str, Any], receive: Receive, *, limits: BodyLimits) -> bytes:
-    """The whole body of an ASGI HTTP request, unpacked as its Content-Encoding says (identity, gzip or zstd).
+def unlimited(_: int) -> None:
+    """Count nothing."""
+
+
+async def read_body(scope: Mapping[str, Any], receive: Receive, *, limits: BodyLimits, hold: Hold = unlimited) -> bytes:
+    """The whole body of an ASGI HTTP request, unpacked as its Content-Encoding says (identity, gzip or zstd). ``hold``
+    is told of all bytes as they come and as they are unpacked, and may refuse them with a ``BodyError``.
 
     Raises ``BodyError`` when it is too large (413), too slow (408), packed in another way (415) or not what
     its encoding says (400), and ``ClientDisconnected``. What the headers already condemn is refused before
@@ -82,8 +88,8 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, *, limits: BodyL
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     encoding = _encoding(_header(headers, b"content-encoding"))
     _check_content_length(_header(headers, b"content-length"), limits)
-    wire = await _receive_all(receive, limits)
-    return wire if encoding is None else encoding.unpack(wire, limits.decoded_max_bytes)
+    wire = await _receive_all(receive, limits, hold)
+    return wire if encoding is None else encoding.unpack(wire, limits.decoded_max_bytes, hold)
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
@@ -102,7 +108,7 @@ def _check_content_length(value: str, limits: BodyLimits) -> None:
         raise _too_large(limits.wire_max_bytes, "")
 
 
-async def _receive_all(receive: Receive, limits: BodyLimits) -> bytes:
+async def _receive_all(receive: Receive, limits: BodyLimits, hold: Hold) -> bytes:
     # One buffer, not a list of chunks: sent byte by byte, every chunk would cost some 40 bytes.
     wire = bytearray()
     clock = asyncio.get_running_loop().time
@@ -116,7 +122,9 @@ async def _receive_all(receive: Receive, limits: BodyLimits) -> bytes:
             raise _too_slow(limits, idle=idle_deadline < deadline) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
-        wire += message.get("body", b"")
+        arrived = message.get("body", b"")
+        hold(len(arrived))
+        wire += arrived
         if len(wire) > limits.wire_max_bytes:
             raise _too_large(limits.wire_max_bytes, "")
         if not message.get("more_body", False):
@@ -156,7 +164,7 @@ class _Encoding:
     start: Callable[[], _Part]
     step_bytes: int
 
-    def unpack(self, wire: bytes, max_bytes: int) -> bytes:
+    def unpack(self, wire: bytes, max_bytes: int, hold: Hold) -> bytes:
         """All parts of ``wire``, one after the other, and nothing behind the last one."""
         unpacked = bytearray()
         position = 0
@@ -168,9 +176,11 @@ class _Encoding:
                     raise self._corrupt("it ends too early")
                 position += len(step)
                 try:
-                    unpacked += part.decompress(step)
+                    more = part.decompress(step)
                 except (zlib.error, zstandard.ZstdError) as error:
                     raise self._corrupt(str(error)) from None
+                hold(len(more))
+                unpacked += more
                 if len(unpacked) > max_bytes:
                     raise _too_large(max_bytes, " unpacked")
             position -= len(part.unused_data)

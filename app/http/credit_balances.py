@@ -14,36 +14,40 @@ from app.credit_entries import Entry, Order, add_entry
 from app.credit_terms import linked_credits, low_threshold
 from app.crediting import AccountView, account_view
 from app.http.auth import requires
-from app.http.credit_entitlements import WHAT, find_entitlement
-from app.http.customers import find_customer
+from app.http.credit_entitlements import WHAT
 from app.http.included_credits import Credits
 from app.http.prices import read_decimal
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
+    AsOfQuery,
+    KnownAt,
     Metadata,
     PageNumber,
     PageSize,
     Position,
     Serving,
     check_spelling,
+    known_at,
     members,
     metadata_text,
     page,
     path_id,
     raw,
+    read_as_of,
     read_instant,
 )
 from app.http.wallets import EntryType, IdempotencyKey, Reason
 from app.reading_log import reading
 from app.wallets import SQL
 from domain import instant, number
-from domain.entitlement import Overage
+from domain.credit_account import CreditAccount
+from domain.customer import Customer
+from domain.entitlement import Entitlement, Overage
 from domain.errors import Invalid
 from domain.settlement import Balance, balance
 from domain.subscription import Subscription
 from projections.aggregates import Aggregates
-from projections.database import Row
 
 BALANCES = "/credit-entitlements/{credit_entitlement_id:str}/balances"
 ACCOUNT = f"{BALANCES}/{{customer_id:str}}"
@@ -65,12 +69,14 @@ class BalanceAnswer(msgspec.Struct):
     created_at: str
     updated_at: str
     last_transaction_at: str | None
+    position: KnownAt = msgspec.UNSET
 
 
 class BalanceList(msgspec.Struct):
     """A page of balances, the newest account first."""
 
     items: list[BalanceAnswer]
+    position: KnownAt = msgspec.UNSET
 
 
 class EntryCreate(msgspec.Struct):
@@ -118,6 +124,7 @@ class CustomerCreditsList(msgspec.Struct):
     """Every entitlement of which a customer has an account."""
 
     items: list[CustomerCredits]
+    position: KnownAt = msgspec.UNSET
 
 
 class CreditUsage(msgspec.Struct):
@@ -141,6 +148,7 @@ class CreditUsageList(msgspec.Struct):
 
     subscription_id: str
     items: list[CreditUsage]
+    position: KnownAt = msgspec.UNSET
 
 
 def _is_low(current: Balance, threshold: Decimal | None) -> bool:
@@ -154,10 +162,11 @@ def headroom(terms: Overage, outstanding: Decimal) -> Decimal | None:
     return max(Decimal(0), number.minus(Decimal(terms.limit), outstanding))
 
 
-async def _balance_answer(
-    aggregates: Aggregates, view: AccountView, created: datetime, updated: datetime | None
-) -> BalanceAnswer:
+async def _balance_answer(aggregates: Aggregates, view: AccountView, opened: datetime) -> BalanceAnswer:
+    """An account's balance; ``opened`` is since when there is one where nothing was recorded of it."""
     account, current = view.account, balance(view.settlement, view.at)
+    recorded = await aggregates.facts(CreditAccount, account.object_id)
+    created, updated = (recorded[0].timestamp, recorded[-1].timestamp) if recorded else (opened, None)
     threshold = await low_threshold(aggregates, account.entitlement_id, account.customer_id)
     return BalanceAnswer(
         id=account.object_id,
@@ -173,14 +182,6 @@ async def _balance_answer(
     )
 
 
-async def _accounts(
-    aggregates: Aggregates, entitlement_id: str, customer_id: str | None, size: int, offset: int
-) -> list[Row]:
-    return await aggregates.database.fetch(
-        SQL["credit_accounts"], aggregates.tenant_id, entitlement_id, customer_id, size, offset
-    )
-
-
 @get(BALANCES, guards=[requires("read")])
 async def list_balances(
     request: Asked,
@@ -190,16 +191,18 @@ async def list_balances(
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> BalanceList:
     """The balances of every customer who has an account of an entitlement, the newest account first."""
     rows, entitlement_id = page(page_number, page_size), path_id(credit_entitlement_id, WHAT)
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
-        await find_entitlement(aggregates.database, aggregates.tenant_id, entitlement_id)
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
+        await aggregates.get(Entitlement, entitlement_id)
+        asked = (entitlement_id, customer_id, rows.size, rows.offset, aggregates.position)
         items: list[BalanceAnswer] = []
-        for row in await _accounts(aggregates, entitlement_id, customer_id, rows.size, rows.offset):
+        for row in await aggregates.database.fetch(SQL["credit_accounts"], aggregates.tenant_id, *asked):
             view = await account_view(aggregates, entitlement_id, row["customer_id"])
-            items.append(await _balance_answer(aggregates, view, row["created_at"], row["updated_at"]))
-    return BalanceList(items)
+            items.append(await _balance_answer(aggregates, view, row["created_at"]))
+        return BalanceList(items, known_at(aggregates))
 
 
 @get(ACCOUNT, guards=[requires("read")])
@@ -209,24 +212,23 @@ async def get_balance(
     credit_entitlement_id: FromPath[str],
     customer_id: FromPath[str],
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> BalanceAnswer:
     """A customer's balance of an entitlement, after all usage of the open cycles."""
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
         view, customer = await asked_account(aggregates, credit_entitlement_id, customer_id)
-        account = view.account
-        for row in await _accounts(aggregates, account.entitlement_id, account.customer_id, 1, 0):
-            return await _balance_answer(aggregates, view, row["created_at"], row["updated_at"])
-        created = max(view.entitlement.created_on, customer["created_at"])
-        return await _balance_answer(aggregates, view, created, None)
+        opened = max(view.entitlement.created_on, customer.created_on)
+        found = await _balance_answer(aggregates, view, opened)
+        return msgspec.structs.replace(found, position=known_at(aggregates))
 
 
 async def asked_account(
     aggregates: Aggregates, credit_entitlement_id: str, customer_id: str
-) -> tuple[AccountView, Row]:
-    """The account that a path names and the customer's row. Raises ``NotFound``."""
+) -> tuple[AccountView, Customer]:
+    """The account that a path names and its customer. Raises ``NotFound``."""
     entitlement_id, customer_id = path_id(credit_entitlement_id, WHAT), path_id(customer_id, "customer")
-    await find_entitlement(aggregates.database, aggregates.tenant_id, entitlement_id)
-    customer = await find_customer(aggregates.database, aggregates.tenant_id, customer_id)
+    await aggregates.get(Entitlement, entitlement_id)
+    customer = await aggregates.get(Customer, customer_id)
     return await account_view(aggregates, entitlement_id, customer_id), customer
 
 
@@ -287,18 +289,23 @@ async def list_customer_credits(
     service: Serving,
     customer_id: FromPath[str],
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> CustomerCreditsList:
     """The entitlements of which a customer has an account, with the balances."""
     customer_id = path_id(customer_id, "customer")
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
-        await find_customer(aggregates.database, aggregates.tenant_id, customer_id)
-        return CustomerCreditsList(await customer_credits(aggregates, customer_id))
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
+        await aggregates.get(Customer, customer_id)
+        return CustomerCreditsList(await customer_credits(aggregates, customer_id), known_at(aggregates))
 
 
 async def customer_credits(aggregates: Aggregates, customer_id: str) -> list[CustomerCredits]:
     """The entitlements of which a customer has an account, with the balances."""
-    rows = await aggregates.database.fetch(SQL["accounts_of_customer"], aggregates.tenant_id, customer_id)
-    views = [await account_view(aggregates, row["credit_entitlement_id"], customer_id) for row in rows]
+    views = [
+        await account_view(aggregates, entitlement_id, customer_id)
+        for entitlement_id in await aggregates.credited_entitlements(customer_id)
+        # An account that was opened past the position is named, too.
+        if await aggregates.facts(CreditAccount, CreditAccount.account_id(entitlement_id, customer_id))
+    ]
     return [_customer_credits(view) for view in views]
 
 
@@ -320,11 +327,13 @@ async def get_credit_usage(
     service: Serving,
     subscription_id: FromPath[str],
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> CreditUsageList:
     """The credits that a subscription includes or burns, with the terms of its newest cycle."""
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
         subscription = await aggregates.get(Subscription, path_id(subscription_id, "subscription"))
-        return CreditUsageList(subscription.object_id, await credit_usage(aggregates, subscription))
+        items = await credit_usage(aggregates, subscription)
+        return CreditUsageList(subscription.object_id, items, known_at(aggregates))
 
 
 async def credit_usage(aggregates: Aggregates, subscription: Subscription) -> list[CreditUsage]:

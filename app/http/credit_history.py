@@ -14,7 +14,21 @@ from litestar.params import FromPath, FromQuery
 from app.crediting import AccountView
 from app.http.auth import requires
 from app.http.credit_balances import ACCOUNT, asked_account
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Position, Serving, page, raw, read_instant
+from app.http.reading import (
+    PAGE_SIZE,
+    Asked,
+    AsOfQuery,
+    KnownAt,
+    PageNumber,
+    PageSize,
+    Position,
+    Serving,
+    known_at,
+    page,
+    raw,
+    read_as_of,
+    read_instant,
+)
 from app.reading_log import reading
 from domain import instant, number
 from domain.credit_ledger import Movement, movements
@@ -60,6 +74,7 @@ class GrantList(msgspec.Struct):
     """A page of grants, those that began last first."""
 
     items: list[GrantAnswer]
+    position: KnownAt = msgspec.UNSET
 
 
 class LedgerEntry(msgspec.Struct):
@@ -93,6 +108,7 @@ class LedgerList(msgspec.Struct):
     """A page of the ledger, newest first."""
 
     items: list[LedgerEntry]
+    position: KnownAt = msgspec.UNSET
 
 
 def _status(view: AccountView, grant: Grant) -> GrantStatus:
@@ -165,12 +181,13 @@ async def list_grants(
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> GrantList:
     """A customer's grants of an entitlement, those that began last first."""
     rows = page(page_number, page_size)
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
         view, _ = await asked_account(aggregates, credit_entitlement_id, customer_id)
-    return GrantList(grants_of(view, status)[rows.offset : rows.offset + rows.size])
+    return GrantList(grants_of(view, status)[rows.offset : rows.offset + rows.size], known_at(aggregates))
 
 
 def grants_of(view: AccountView, status: GrantStatus | None = None) -> list[GrantAnswer]:
@@ -192,6 +209,7 @@ async def list_ledger(
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> LedgerList:
     """The movements of a customer's credits, newest first; both dates are inclusive."""
     rows = page(page_number, page_size)
@@ -199,14 +217,15 @@ async def list_ledger(
     if transaction_type is not None and transaction_type not in types:
         raise Invalid("transaction_type", f"must be one of {', '.join(types)}")
     since, until = read_instant(start_date, "start_date"), read_instant(end_date, "end_date")
-    async with reading(service, request.auth, latest=True, at_least=at_least) as aggregates:
+    async with reading(service, request.auth, latest=True, at_least=at_least, as_of=read_as_of(as_of)) as aggregates:
         view, _ = await asked_account(aggregates, credit_entitlement_id, customer_id)
     found = [
         movement
         for movement in reversed(movements(view.account, view.settlement, view.at))
         if transaction_type in (None, movement.transaction_type) and _between(movement.at, since, until)
     ]
-    return LedgerList(entries_of(view, request.auth.tenant_id, found[rows.offset : rows.offset + rows.size]))
+    shown = entries_of(view, request.auth.tenant_id, found[rows.offset : rows.offset + rows.size])
+    return LedgerList(shown, known_at(aggregates))
 
 
 def entries_of(view: AccountView, tenant_id: str, found: Sequence[Movement]) -> list[LedgerEntry]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, get, patch, post
+from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from app.erasing import erase_customer
 from app.http.auth import requires
 from app.http.meters import SQL
 from app.http.reading import (
@@ -29,7 +30,7 @@ from app.http.reading import (
 )
 from app.identity import new_id
 from app.limits import TEXT_MAX_CHARS
-from app.sealing import key_for, keys_of, seal, unseal
+from app.sealing import SealingKey, key_for, keys_of, seal, unseal
 from app.service import Caller, Service
 from app.subscribing import open_begun_cycles
 from app.transaction import transaction
@@ -70,7 +71,7 @@ class CustomerUpdate(msgspec.Struct):
 
 
 class CustomerAnswer(msgspec.Struct):
-    """A customer. The personal fields are empty once the customer was erased."""
+    """A customer. The personal fields are empty once they were erased; ``erased_at`` is when that was last done."""
 
     customer_id: str
     business_id: str
@@ -82,6 +83,7 @@ class CustomerAnswer(msgspec.Struct):
     time_zone: str
     preferred_locale: str | None
     metadata: Any
+    erased_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class CustomerList(msgspec.Struct):
@@ -90,10 +92,11 @@ class CustomerList(msgspec.Struct):
     items: list[CustomerAnswer]
 
 
-def answer(tenant_id: str, row: Row, keys: Mapping[str, bytes]) -> CustomerAnswer:
+def answer(tenant_id: str, row: Row, keys: Mapping[str, SealingKey]) -> CustomerAnswer:
     """A row of the read model on the wire, opened with its key."""
     customer_id = row["customer_id"]
-    personal = unseal(keys.get(customer_id), customer_id, row["personal"])
+    key = keys.get(customer_id)
+    personal = unseal(key, customer_id, row["personal"])
     phone_number = personal.get("phone_number")
     return CustomerAnswer(
         customer_id=customer_id,
@@ -106,6 +109,7 @@ def answer(tenant_id: str, row: Row, keys: Mapping[str, bytes]) -> CustomerAnswe
         time_zone=row["time_zone"],
         preferred_locale=row["preferred_locale"],
         metadata=raw(row["metadata"]),
+        erased_at=instant.text(key.erased_at) if key and key.erased_at else msgspec.UNSET,
     )
 
 
@@ -230,15 +234,10 @@ async def update_customer(
     async with transaction(service, request.auth, "customer.change") as running:
         customer = await running.get(Customer, customer_id)
         await open_begun_cycles(running, customer)
-        try:
-            key = await key_for(running.database, tenant_id, customer_id)
-        except ValueError as error:
-            raise Conflict("CUSTOMER_ERASED", str(error)) from None
-        personal = unseal(key, customer_id, customer.personal)
         given = {"email": data.email, "name": data.name, "phone_number": data.phone_number}
-        personal |= {field: value for field, value in given.items() if value is not msgspec.UNSET}
+        changed = {field: value for field, value in given.items() if value is not msgspec.UNSET}
         customer.change(
-            personal=seal(key, customer_id, personal),
+            personal=await _sealed_again(running.database, tenant_id, customer, changed),
             time_zone=customer.time_zone if data.time_zone is msgspec.UNSET else zone_of(data.time_zone),
             preferred_locale=(
                 customer.preferred_locale if data.preferred_locale is msgspec.UNSET else data.preferred_locale
@@ -249,6 +248,29 @@ async def update_customer(
     return await _one(service, tenant_id, customer_id)
 
 
+async def _sealed_again(
+    database: Database, tenant_id: str, customer: Customer, changed: Mapping[str, str | None]
+) -> str:
+    """The customer's personal fields with what changes. Who was erased gets a new key with the first new field."""
+    if not changed:
+        return customer.personal
+    key = await key_for(database, tenant_id, customer.object_id)
+    return seal(key, customer.object_id, {**unseal(key, customer.object_id, customer.personal), **changed})
+
+
+@delete("/customers/{customer_id:str}/personal-data", status_code=200, guards=[requires("write")])
+async def erase_personal_data(request: Asked, service: Serving, customer_id: FromPath[str]) -> CustomerAnswer:
+    """Erase e-mail, name, phone number and billing addresses for ever, by destroying the key that they are sealed with.
+
+    The customer, usage and invoices stay, under the customer's id. Erasing again changes nothing.
+    """
+    customer_id = path_id(customer_id, "customer")
+    await erase_customer(service, request.auth, customer_id)
+    return await _one(service, request.auth.tenant_id, customer_id)
+
+
 ROUTER = Router(
-    "/", route_handlers=[create_customer, list_customers, get_customer, update_customer], tags=["Customers"]
+    "/",
+    route_handlers=[create_customer, list_customers, get_customer, update_customer, erase_personal_data],
+    tags=["Customers"],
 )

@@ -15,6 +15,7 @@ from app.http.reading import (
     PAGE_SIZE,
     Asked,
     PageNumber,
+    Recording,
     Ringing,
     Serving,
     check_known,
@@ -26,8 +27,9 @@ from app.http.reading import (
 )
 from app.ingest.decode import decode_events
 from app.ingest.problem import refusal_status
-from app.ingesting import Refused, problem_members, record
+from app.ingesting import Posted, Refused, problem_members
 from app.limits import EVENT_PAGE_SIZE_MAX, REASON_MAX_CHARS, VOID_EVENTS_MAX
+from app.measures import EVENTS_REJECTED
 from app.voiding import Voided, void_events
 from domain import instant
 from domain.errors import Invalid, NotFound
@@ -35,6 +37,7 @@ from domain.event import EVENT_ID_MAX_CHARS, read_metadata
 from domain.filter import Filter, matches
 from projections.counting import stored_filter
 from projections.database import Database, Row
+from projections.fault_points import FaultPoint, reach
 from projections.statements import load
 
 SQL = load("app.sql", "events.sql")
@@ -90,15 +93,14 @@ class RejectedList(msgspec.Struct):
 
 def refused(_: Request[Any, Any, Any], error: Refused) -> Response[dict[str, Any]]:
     """A batch with bad events: the first problem in the message, all of them in ``errors``."""
+    EVENTS_REJECTED.inc(len({item.index for item in error.problems}))
     first, errors = error.problems[0], [problem_members(item) for item in error.problems]
     message = f"event {first.index}: {first.message}"
     return problem(refusal_status(error.problems), first.code, message, errors=errors)
 
 
 @post("/events/ingest", status_code=200, guards=[requires("ingest")])
-async def ingest(
-    request: Asked, service: Serving, doorbell: Ringing, on_invalid: FromQuery[str] = "refuse"
-) -> IngestAnswer:
+async def ingest(request: Asked, recorder: Recording, on_invalid: FromQuery[str] = "refuse") -> IngestAnswer:
     """Record usage events: `{"events": [...]}`, or one event per line as `application/x-ndjson`.
 
     Answered once they are durable. A resent event counts once (`duplicate_count`); a used id with other content is
@@ -108,11 +110,10 @@ async def ingest(
         raise Invalid("on_invalid", "must be refuse or skip")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     decoded = decode_events(await request.body(), ndjson=content_type in ("application/x-ndjson", "application/ndjson"))
-    try:
-        receipt, problems = await record(service, request.auth, decoded, skip_invalid=on_invalid == "skip")
-    finally:
-        doorbell.ring(request.auth.tenant_id)
+    posted = Posted(decoded, skip_invalid=on_invalid == "skip")
+    receipt, problems = await recorder.record(request.auth.tenant_id, posted)
     errors = [problem_members(item) for item in problems]
+    await reach(FaultPoint.ingest_answer)
     return IngestAnswer(receipt.ingested_count, receipt.duplicate_count, receipt.conflicts, receipt.position, errors)
 
 

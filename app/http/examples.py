@@ -273,6 +273,36 @@ BODIES: dict[tuple[str, str], dict[str, dict[str, tuple[str, Any]]]] = {
             ),
         }
     },
+    ("post", "/simulations"): {
+        JSON: {
+            "price": (
+                "Half the price beyond more free units, and a fee of $9, in the cycles that ended in a year",
+                {
+                    "products": [
+                        {
+                            "product_id": PRODUCT_ID,
+                            "fixed_price": 900,
+                            "meters": [{"meter_id": METER_ID, "price_per_unit": "0.05", "free_threshold": 20000}],
+                        }
+                    ],
+                    "start": "2026-01-01T00:00:00Z",
+                    "end": "2027-01-01T00:00:00Z",
+                },
+            ),
+            "threshold": (
+                "Other free units in the cycles that are not closed",
+                {
+                    "products": [
+                        {
+                            "product_id": PRODUCT_ID,
+                            "thresholds": [{"meter_id": METER_ID, "free_threshold": 50000}],
+                        }
+                    ]
+                },
+            ),
+            "nothing": ("Nothing changed: every invoice is to be reproduced", {"start": "2026-01-01T00:00:00Z"}),
+        }
+    },
     ("post", "/test-clock/advance"): {
         JSON: {
             "by": ("A month on, with everything that is due on the way", {"by": "31d"}),

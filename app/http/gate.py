@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from app.http.admission import RETRY_AFTER_SECONDS, UNCOUNTED, Admission, Full, Room
 from app.http.body import INGEST_LIMITS, OBJECT_LIMITS, BodyError, ClientDisconnected, read_body
 from app.http.raw_path import ASGIApp, Receive, Scope, Send
 
@@ -25,40 +26,63 @@ JSON_STATE = "json"
 
 
 class Gate:
-    """ASGI middleware. Routes behind it get a body that has arrived, is unpacked and, if JSON, has one meaning."""
+    """ASGI middleware. Routes behind it get only so many requests at once, and of each a body that has arrived, is
+    unpacked and, if JSON, has one meaning."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission | None = None) -> None:
         self.app = app
+        self._admission = admission or Admission()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body and pass the request on, or answer what is wrong with it. No text may hold a NUL: the
         database has none."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith(UNCOUNTED):
             await self.app(scope, receive, send)
             return
         if b"%00" in scope["query_string"]:
             await _answer(send, BodyError(422, "INVALID_TEXT", "the query holds a NUL character"))
             return
-        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self.app(scope, receive, send)
-            return
-        raw = scope["path"] in RAW_BODY_PATHS
+        room = self._admission.room(scope["path"], scope["query_string"])
         try:
-            body = await read_body(scope, receive, limits=INGEST_LIMITS if raw else OBJECT_LIMITS)
+            if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+                with room.entered() as leave:
+                    await self.app(scope, receive, _leaving(send, leave))
+            else:
+                await self._with_body(room, scope, receive, send)
+        except BodyError as error:
+            await _answer(send, error)
+        except ClientDisconnected:
+            return
+
+    async def _with_body(self, room: Room, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body while others are at work, and take a place among them when it is there: who is slow to send
+        takes no place. Raises ``BodyError`` and ``ClientDisconnected``."""
+        if room.full:
+            raise Full
+        raw = scope["path"] in RAW_BODY_PATHS
+        with self._admission.bodies.counted() as hold:
+            body = await read_body(scope, receive, limits=INGEST_LIMITS if raw else OBJECT_LIMITS, hold=hold)
             state: dict[str, Any] = {}
             if _is_form(scope):
                 _check_form(body)
             elif body and not raw:
                 state = {JSON_STATE: exact_members(body)}
-        except BodyError as error:
-            await _answer(send, error)
-            return
-        except ClientDisconnected:
-            return
-        headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
-        headers.append((b"content-length", str(len(body)).encode()))
-        inner = {**scope, "headers": headers, "state": {**scope.get("state", {}), **state}}
-        await self.app(inner, _replay(body, receive), send)
+            headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
+            headers.append((b"content-length", str(len(body)).encode()))
+            inner = {**scope, "headers": headers, "state": {**scope.get("state", {}), **state}}
+            with room.entered() as leave:
+                await self.app(inner, _replay(body, receive), _leaving(send, leave))
+
+
+def _leaving(send: Send, leave: Callable[[], None]) -> Send:
+    """A ``send`` with which a request gives up its place as its answer begins: answers are whole then, and who is slow
+    to read takes no place either."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        leave()
+        await send(message)
+
+    return sending
 
 
 def _is_form(scope: Scope) -> bool:
@@ -89,6 +113,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _answer(send: Send, error: BodyError) -> None:
     body = msgspec.json.encode({"code": error.code, "message": error.message})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if error.status == 503:
+        headers.append((b"retry-after", RETRY_AFTER_SECONDS))
     if error.status in (408, 413):
         # The rest of the body may still be on its way: what follows on this connection is not a new request.
         headers.append((b"connection", b"close"))

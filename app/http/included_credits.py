@@ -9,12 +9,12 @@ import msgspec
 
 from app.http.prices import YEAR_MAX_UNITS, check_span, read_decimal, read_unit_price
 from app.limits import PRODUCT_CREDITS_MAX
-from app.transaction import Transaction
 from domain import number
 from domain.cycle import Interval, Unit
 from domain.entitlement import PERCENT_MAX, Entitlement, OverageBehavior, Terms, check_credits, check_terms
 from domain.errors import Invalid
 from domain.price import IncludedCredits, Price, ProrationBehavior
+from projections.aggregates import Aggregates
 from projections.database import Row
 
 FIELD = "credit_entitlements"
@@ -134,7 +134,7 @@ def read_timeframe(count: int | None, unit: Unit | None, where: str = "") -> Int
     return timeframe
 
 
-async def need_included(running: Transaction, included: tuple[IncludedCredits, ...], currency: str) -> None:
+async def need_included(running: Aggregates, included: tuple[IncludedCredits, ...], currency: str) -> None:
     """Raises ``Invalid`` where an entitlement does not exist, or its terms and the product's do not fit together."""
     for index, one in enumerate(included):
         field = f"{FIELD}[{index}]"
@@ -151,7 +151,7 @@ async def need_included(running: Transaction, included: tuple[IncludedCredits, .
         _check_currency(terms, currency, f"{field}.currency")
 
 
-async def need_burned(running: Transaction, price: Price) -> None:
+async def need_burned(running: Aggregates, price: Price) -> None:
     """Raises ``Invalid`` where a meter burns credits that do not exist or whose overage is in another currency."""
     for index, meter in enumerate(price.meters):
         if meter.credit_entitlement_id is None:
@@ -162,7 +162,7 @@ async def need_burned(running: Transaction, price: Price) -> None:
             _check_currency(entitlement.terms, price.currency, field)
 
 
-async def _entitlement(running: Transaction, entitlement_id: str, field: str) -> Entitlement:
+async def _entitlement(running: Aggregates, entitlement_id: str, field: str) -> Entitlement:
     found = await running.find(Entitlement, entitlement_id)
     if found is None or found.deleted:
         rule = f"there is no credit entitlement '{entitlement_id}'"

@@ -14,6 +14,7 @@ from app.http.auth import requires
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
+    AsOfQuery,
     PageNumber,
     PageSize,
     Position,
@@ -22,6 +23,7 @@ from app.http.reading import (
     members,
     page,
     path_id,
+    read_as_of,
     read_instant,
 )
 from app.invoicing import SQL, Bill, bill_of, find_bill, mark, void
@@ -63,10 +65,12 @@ async def get_estimate(
     subscription_id: FromPath[str],
     cycle_start: FromQuery[str | None] = None,
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> Document:
     """What the cycle would be invoiced if nothing more were recorded; by default the earliest that is not closed.
 
-    ``at_least`` waits until so much of the log is counted.
+    ``at_least`` waits until so much of the log is counted. ``as_of`` asks what was known earlier; the answer's
+    ``position`` says where.
     """
     await wait_for(service, request.auth.tenant_id, at_least)
     return await estimate(
@@ -74,6 +78,7 @@ async def get_estimate(
         request.auth,
         path_id(subscription_id, "subscription"),
         read_instant(cycle_start, "cycle_start"),
+        read_as_of(as_of),
     )
 
 

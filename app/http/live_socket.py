@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from app import lost_database
 from app.alerting.rows import alerts_after
 from app.credentials import Credential
 from app.http.problems import UNAVAILABLE
@@ -29,7 +30,7 @@ from domain.errors import Invalid, NotFound, Refusal
 
 LOG = logging.getLogger("taximeter.live")
 
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (*lost_database.LOST, asyncpg.PostgresError)
 """What a lost or busy database looks like."""
 
 RETRY_SECONDS = 1.0
@@ -69,6 +70,7 @@ class LiveSocket:
         self._caller = credential.caller
         self._service = service
         self._feed = feed
+        self._shared = shared
         self._alert_readers = alert_readers
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
@@ -197,7 +199,9 @@ class LiveSocket:
 
     def send(self, text: str) -> bool:
         """Send a frame at once, or say that it could not be."""
-        return not self._over and not self._goes_on and self._waiting is None and self._transport.send(text)
+        sent = not self._over and not self._goes_on and self._waiting is None and self._transport.send(text)
+        self._shared.frames_sent += sent
+        return sent
 
     def wake(self) -> None:
         """Send what can be sent at once, at most ``TURN_FRAMES``; whatever has to be waited for becomes a task."""
@@ -221,6 +225,7 @@ class LiveSocket:
                 if not self._transport.send(taken):
                     self._wait_for(partial(self._send_slowly, {"type": "websocket.send", "text": taken}))
                     return
+                self._shared.frames_sent += 1
                 if conversation.idle:
                     return
             elif taken is not None:
@@ -273,6 +278,7 @@ class LiveSocket:
             await self._send(message)
         except RuntimeError as error:
             raise ConnectionError(str(error)) from error
+        self._shared.frames_sent += message["type"] == "websocket.send"
 
     async def _read_alerts(self, page: AlertPage) -> None:
         """Read what is owed, however long the database is away: nothing newer is sent of it before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get
@@ -32,7 +32,7 @@ class CommitAnswer(msgspec.Struct):
     recorded_at: str
     root: str
     digest: str
-    origin: msgspec.Raw | None
+    origin: Any
 
 
 class CommitList(msgspec.Struct):

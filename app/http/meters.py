@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from app.http.reading import (
 )
 from app.identity import new_id
 from app.limits import DESCRIPTION_MAX_CHARS, TEXT_MAX_CHARS
+from app.retired import check_history
 from app.service import Caller, Service
 from app.transaction import transaction
 from domain import instant
@@ -115,27 +117,31 @@ async def create_meter(request: Asked, service: Serving, data: JSONBody[MeterCre
 
 async def declare_meter(service: Service, caller: Caller, data: MeterCreate, exact: Mapping[str, Any]) -> str:
     """Declare a meter; its id. ``exact`` has ``aggregation`` and ``filter`` with exact numbers. Raises ``Invalid``."""
+    meter_id = new_id("mtr")
+    async with transaction(service, caller, "meter.create") as running:
+        await check_history(running.database, running.tenant_id)
+        running.add(made_meter(meter_id, data, exact, running.now))
+    return meter_id
+
+
+def made_meter(meter_id: str, data: MeterCreate, exact: Mapping[str, Any], at: datetime) -> Meter:
+    """The meter of a declaration; ``exact`` is as for `declare_meter`. Raises ``Invalid``."""
     try:
         aggregation = read_aggregation(exact["aggregation"])
         stated = exact.get("filter")
         text = "" if stated is None else msgspec.json.encode(write_filter(read_filter(stated))).decode()
     except (InvalidAggregation, InvalidFilter) as error:
         raise Invalid(error.field, error.rule) from None
-    meter_id = new_id("mtr")
-    async with transaction(service, caller, "meter.create") as running:
-        running.add(
-            Meter.create(
-                meter_id,
-                name=data.name,
-                event_name=data.event_name,
-                aggregation=aggregation,
-                filter=text,
-                measurement_unit=data.measurement_unit,
-                description=data.description,
-                at=running.now,
-            )
-        )
-    return meter_id
+    return Meter.create(
+        meter_id,
+        name=data.name,
+        event_name=data.event_name,
+        aggregation=aggregation,
+        filter=text,
+        measurement_unit=data.measurement_unit,
+        description=data.description,
+        at=at,
+    )
 
 
 async def get_answer(service: Serving, tenant_id: str, meter_id: str) -> MeterAnswer:

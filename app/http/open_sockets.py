@@ -40,6 +40,16 @@ class OpenSockets:
         return self._count
 
     @property
+    def frames_sent(self) -> int:
+        """Frames that were sent so far, to all of them."""
+        return self._shared.frames_sent
+
+    @property
+    def values_dropped(self) -> int:
+        """Values in whose place a newer one was sent, or waits."""
+        return self._shared.values_dropped
+
+    @property
     def full(self) -> bool:
         """Whether another one is to be sent away."""
         return self._count >= self._sockets_max

@@ -18,15 +18,18 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    Parameter,
     PathItem,
     Reference,
     RequestBody,
     Schema,
     SecurityScheme,
 )
+from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.static_files import create_static_files_router
 
 from app import __version__
+from app.http.answers import ANSWERS
 from app.http.examples import BODIES
 
 METHODS = ("get", "post", "patch", "delete")
@@ -42,7 +45,22 @@ SENT_PATHS = {"/invoices/{invoice_id}/pdf": "/invoices/{invoice_id}.pdf"}
 OPEN_TAG = "Health"
 """The routes that need no key."""
 
-TIMESTAMP = Schema(type=OpenAPIType.STRING, description="RFC 3339 with an offset; the time of arrival when left out")
+READY_PATH = "/health/ready"
+
+INSTANT_FORMAT = OpenAPIFormat.DATE_TIME
+"""What this API calls an instant is RFC 3339's date-time."""
+
+INSTANT_QUERIES = {"start", "end", "start_date", "end_date", "cycle_start", "created_at_gte", "created_at_lte"}
+"""Parameters of queries that are instants."""
+
+CHOICES = {"on_invalid": ["refuse", "skip"]}
+"""Parameters of queries that take a few words only, and are no enumeration in the code."""
+
+TIMESTAMP = Schema(
+    type=[OpenAPIType.STRING, OpenAPIType.NULL],
+    format=INSTANT_FORMAT,
+    description="RFC 3339 with an offset; the time of arrival when left out or null",
+)
 
 EVENT = Schema(
     title="UsageEvent",
@@ -54,7 +72,7 @@ EVENT = Schema(
         "event_name": Schema(type=OpenAPIType.STRING, min_length=1),
         "timestamp": TIMESTAMP,
         "metadata": Schema(
-            type=OpenAPIType.OBJECT,
+            type=[OpenAPIType.OBJECT, OpenAPIType.NULL],
             additional_properties=Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.BOOLEAN]),
         ),
     },
@@ -100,7 +118,17 @@ SCHEMAS: dict[tuple[str, str], dict[str, Schema]] = {
         ),
     },
     ("post", "/subscriptions/{subscription_id}/close-cycle"): {
-        "application/json": Schema(type=OpenAPIType.OBJECT, properties={"cycle_start": TIMESTAMP})
+        "application/json": Schema(
+            type=OpenAPIType.OBJECT,
+            properties={
+                "cycle_start": Schema(
+                    type=[OpenAPIType.STRING, OpenAPIType.NULL],
+                    format=INSTANT_FORMAT,
+                    description="The start of the cycle to close; of the earliest unclosed one when left out or null",
+                )
+            },
+            additional_properties=False,
+        )
     },
 }
 """Bodies that the routes read themselves, so that the framework cannot describe them."""
@@ -108,10 +136,17 @@ SCHEMAS: dict[tuple[str, str], dict[str, Schema]] = {
 REFUSED = OpenAPIResponse(
     description=(
         "Refused, and nothing was changed. 401: no valid key. 403: a key of another scope. 404: no such object of "
-        "this tenant. 409: its state does not allow it. 410: archived already. 422: a field breaks a rule (an "
-        "event's value: 400). 503: not now, try again."
+        "this tenant. 409: its state does not allow it. 410: archived already, or the usage that it needs is "
+        "(`USAGE_ARCHIVED`). 422: a field breaks a rule (an event's value: 400). 503: not now, try again later "
+        "(`Retry-After`)."
     ),
     content={"application/json": OpenAPIMediaType(schema=Reference("#/components/schemas/Problem"))},
+)
+
+
+NOT_READY = OpenAPIResponse(
+    description="The database cannot be written, or the projection is far behind.",
+    content={"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))},
 )
 
 
@@ -179,9 +214,17 @@ def _finish_operation(method: str, path: str, operation: Operation) -> None:
     responses.pop("400", None)
     if OPEN_TAG in (operation.tags or []):
         operation.security = []
+        if path == READY_PATH:
+            responses["503"] = NOT_READY
     else:
         responses["default"] = REFUSED
+    shown = ANSWERS.get((method, path))
+    if shown is not None:
+        responses["200"].content["application/json"].examples = {"answer": Example(value=shown)}
     operation.responses = responses
+    for parameter in operation.parameters or []:
+        if isinstance(parameter, Parameter) and isinstance(parameter.schema, Schema):
+            _finish_parameter(parameter.name, parameter.schema)
     for media_type, schema in SCHEMAS.get((method, path), {}).items():
         operation.request_body = operation.request_body or RequestBody(content={}, required=path == "/events/ingest")
         assert isinstance(operation.request_body, RequestBody)
@@ -191,3 +234,12 @@ def _finish_operation(method: str, path: str, operation: Operation) -> None:
         operation.request_body.content[media_type].examples = {
             name: Example(summary=summary, value=value) for name, (summary, value) in examples.items()
         }
+
+
+def _finish_parameter(name: str, schema: Schema) -> None:
+    if name in CHOICES:
+        schema.enum = CHOICES[name]
+    elif name in INSTANT_QUERIES:
+        for one in schema.one_of or []:
+            if isinstance(one, Schema) and one.type is OpenAPIType.STRING:
+                one.format = INSTANT_FORMAT

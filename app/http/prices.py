@@ -9,13 +9,13 @@ from typing import Annotated
 import msgspec
 
 from app.limits import MONEY_MAX_MINOR, PRICE_TIERS_MAX, PRODUCT_METERS_MAX
-from app.transaction import Transaction
 from domain import money, number
 from domain.cycle import Interval, Unit
 from domain.errors import Invalid
 from domain.meter import Meter
 from domain.price import MeterPrice, Price
 from domain.tier import Tier, TierMode
+from projections.aggregates import Aggregates
 from projections.database import Row
 
 FREE_THRESHOLD_MAX = 2**63 - 1
@@ -109,7 +109,7 @@ class PriceAnswer(msgspec.Struct):
     discount: int
 
 
-async def need_meters(running: Transaction, price: Price) -> None:
+async def need_meters(running: Aggregates, price: Price) -> None:
     """Raises ``Invalid`` for a meter that the tenant does not have or that is archived."""
     for index, meter_price in enumerate(price.meters):
         meter = await running.find(Meter, meter_price.meter_id)
@@ -137,7 +137,7 @@ def read_price(given: PriceInput) -> Price:
         fixed_price=given.fixed_price,
         cycle=cycle,
         subscription_period=period,
-        meters=_read_meters(given.meters or []),
+        meters=read_meter_prices(given.meters or []),
         tax_inclusive=bool(given.tax_inclusive),
         purchasing_power_parity=bool(given.purchasing_power_parity),
     )
@@ -167,7 +167,8 @@ def read_decimal(value: int | str, field: str) -> Decimal:
         raise Invalid(field, str(error)) from None
 
 
-def _read_meters(given: list[MeterPriceInput]) -> tuple[MeterPrice, ...]:
+def read_meter_prices(given: list[MeterPriceInput]) -> tuple[MeterPrice, ...]:
+    """The prices of the meters of one product. Raises ``Invalid``, the fields named as inside of ``price``."""
     if len(given) > PRODUCT_METERS_MAX:
         raise Invalid("price.meters", f"at most {PRODUCT_METERS_MAX} meters")
     if len({meter.meter_id for meter in given}) < len(given):
@@ -177,13 +178,10 @@ def _read_meters(given: list[MeterPriceInput]) -> tuple[MeterPrice, ...]:
 
 def _read_meter(field: str, given: MeterPriceInput) -> MeterPrice:
     free = 0 if given.free_threshold is None else given.free_threshold
-    threshold = read_decimal(free, f"{field}.free_threshold")
-    if not 0 <= threshold <= FREE_THRESHOLD_MAX:
-        raise Invalid(f"{field}.free_threshold", f"must be from 0 to {FREE_THRESHOLD_MAX}")
     price = MeterPrice(
         meter_id=given.meter_id,
         price_per_unit=read_unit_price(given.price_per_unit, f"{field}.price_per_unit"),
-        free_threshold=number.plain(threshold),
+        free_threshold=read_threshold(free, f"{field}.free_threshold"),
         tier_mode=given.tier_mode,
         tiers=_read_tiers(given.tiers or [], f"{field}.tiers"),
         package_size=_above_zero(given.package_size, f"{field}.package_size"),
@@ -193,6 +191,14 @@ def _read_meter(field: str, given: MeterPriceInput) -> MeterPrice:
     _check_model(price, field)
     _check_credits(price, field)
     return price
+
+
+def read_threshold(value: int | str, field: str) -> str:
+    """A free threshold as plain decimal text. Raises ``Invalid``."""
+    threshold = read_decimal(value, field)
+    if not 0 <= threshold <= FREE_THRESHOLD_MAX:
+        raise Invalid(field, f"must be from 0 to {FREE_THRESHOLD_MAX}")
+    return number.plain(threshold)
 
 
 def _above_zero(value: int | str | None, field: str) -> str | None:

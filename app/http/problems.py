@@ -10,8 +10,13 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from app.bounded_pool import Overloaded
+from app.command_lines import CommandsFull
+from app.http.admission import OVERLOADED
 from app.ingest.problem import BodyProblem
 from app.projecting import NotProjected
+from app.recording import LineFull
+from app.retired import RETIRED, archived
 from domain.errors import Conflict, Gone, Insufficient, Invalid, NotFound, Refusal
 
 LOG = logging.getLogger("taximeter.http")
@@ -23,6 +28,8 @@ STATUS: dict[type[Refusal], int] = {
     Conflict: 409,
     Gone: 410,
     NotProjected: 503,
+    LineFull: 503,
+    CommandsFull: 503,
 }
 
 CODES = {
@@ -37,10 +44,12 @@ CODES = {
     426: "UPGRADE_REQUIRED",
 }
 
-UNAVAILABLE = (
-    "the database is not available; the request may or may not have been recorded. Events can be sent again safely; "
-    "of anything else, look first whether it is there"
+UNSURE = (
+    "the request may or may not have been recorded. Events can be sent again safely; of anything else, look first "
+    "whether it is there"
 )
+UNAVAILABLE = f"the database is not available; {UNSURE}"
+BUSY = f"the service is too busy to go on; {UNSURE}"
 
 
 def problem(status: int, code: str, message: str, **more: Any) -> Response[dict[str, Any]]:
@@ -75,7 +84,11 @@ def refused_by_framework(_: Request[Any, Any, Any], error: HTTPException) -> Res
     """No such route, no such method, a media type that is not read, a body that is no JSON."""
     status = 422 if error.status_code == 400 else error.status_code
     code = CODES.get(status, "ERROR")
-    return problem(status, code, error.detail)
+    answer = problem(status, code, error.detail)
+    if status == 405:
+        # RFC 9110 section 15.5.6: which methods there are. The framework knows.
+        answer.headers.update(error.headers or {})
+    return answer
 
 
 def unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -85,6 +98,19 @@ def unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[st
     """
     LOG.warning("the database is not available: %s", error)
     return problem(503, "DATABASE_UNAVAILABLE", UNAVAILABLE)
+
+
+def rows_elsewhere(request: Request[Any, Any, Any], error: asyncpg.PostgresError) -> Response[dict[str, Any]]:
+    """The database says that rows of usage lie in an archive; anything else that it says here is a defect of ours."""
+    if getattr(error, "sqlstate", None) == RETIRED:
+        return refused(request, archived(str(error)))
+    return unexpected(request, error)
+
+
+def overloaded(_: Request[Any, Any, Any], error: Overloaded) -> Response[dict[str, Any]]:
+    """No connection of the pool came free in time, perhaps to read the answer to what was recorded already."""
+    LOG.warning("%s", error)
+    return problem(503, OVERLOADED, BUSY)
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -108,9 +134,15 @@ HANDLERS: ExceptionHandlersMap = {
     asyncpg.LockNotAvailableError: unavailable,
     asyncpg.IdleInTransactionSessionTimeoutError: unavailable,
     asyncpg.TransactionTimeoutError: unavailable,
+    # A newer program has rebuilt the read models in another shape; this one is about to stop.
+    asyncpg.UndefinedTableError: unavailable,
     # A server that became a standby.
     asyncpg.ReadOnlySQLTransactionError: unavailable,
     asyncpg.InterfaceError: unavailable,
+    Overloaded: overloaded,
+    # The connection was cut just as a statement began.
+    asyncpg.InternalClientError: unavailable,
+    asyncpg.PostgresError: rows_elsewhere,
     OSError: unavailable,
     Exception: unexpected,
 }

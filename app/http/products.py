@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -134,17 +135,27 @@ def check_fields(request: Asked) -> None:
     given = members(request)
     refuse_unbilled(given, UNBILLED)
     check_spelling(given, (*ProductUpdate.__struct_fields__, *UNBILLED))
+    check_price_fields(given)
+
+
+def check_price_fields(given: Mapping[str, Any], where: str = "") -> None:
+    """Raises ``Invalid`` for what is misspelt or not honoured in ``price`` and ``credit_entitlements``."""
     price: Any = given.get("price") or {}
-    refuse_unbilled(price, UNBILLED_PRICE, "price.")
-    check_spelling(price, PriceInput.__struct_fields__, "price.")
-    for index, meter in enumerate(price.get("meters") or []):
-        where = f"price.meters[{index}]."
-        check_spelling(meter, (*MeterPriceInput.__struct_fields__, *MeterPriceAnswer.__struct_fields__), where)
-        for place, tier in enumerate(meter.get("tiers") or []):
-            check_spelling(tier, TierInput.__struct_fields__, f"{where}tiers[{place}].")
+    refuse_unbilled(price, UNBILLED_PRICE, f"{where}price.")
+    check_spelling(price, PriceInput.__struct_fields__, f"{where}price.")
+    check_meter_fields(price, f"{where}price.")
     for index, included in enumerate(given.get("credit_entitlements") or []):
         fields = (*IncludedCreditsInput.__struct_fields__, *IncludedCreditsAnswer.__struct_fields__)
-        check_spelling(included, fields, f"credit_entitlements[{index}].")
+        check_spelling(included, fields, f"{where}credit_entitlements[{index}].")
+
+
+def check_meter_fields(given: Mapping[str, Any], where: str) -> None:
+    """Raises ``Invalid`` for what is misspelt in the prices of ``meters``."""
+    for index, meter in enumerate(given.get("meters") or []):
+        inside = f"{where}meters[{index}]."
+        check_spelling(meter, (*MeterPriceInput.__struct_fields__, *MeterPriceAnswer.__struct_fields__), inside)
+        for place, tier in enumerate(meter.get("tiers") or []):
+            check_spelling(tier, TierInput.__struct_fields__, f"{inside}tiers[{place}].")
 
 
 async def answers(database: Database, tenant_id: str, rows: list[Row], *, listed: bool) -> list[ProductAnswer]:

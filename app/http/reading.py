@@ -24,9 +24,13 @@ from app.limits import (
     PAGE_SIZE_MAX,
 )
 from app.projecting import Doorbell
+from app.reading_log import Knowledge
+from app.recording import Recorder
 from app.service import Caller, Service
 from domain import instant, number
 from domain.errors import Invalid, NotFound
+from projections.aggregates import Aggregates
+from projections.as_of import AsOf
 from projections.log_reader import END
 
 MISSPELT_RATIO = 0.84
@@ -41,6 +45,9 @@ Serving: TypeAlias = NamedDependency[Service]
 Ringing: TypeAlias = NamedDependency[Doorbell]
 """The process's doorbell, given to a route."""
 
+Recording: TypeAlias = NamedDependency[Recorder]
+"""The process's recorder of usage, given to a route."""
+
 PageNumber: TypeAlias = Annotated[int, QueryParameter(ge=0, le=PAGE_OFFSET_MAX, description="0-based")]
 PageSize: TypeAlias = Annotated[int, QueryParameter(ge=1, le=PAGE_SIZE_MAX)]
 PAGE_SIZE = 10
@@ -48,6 +55,20 @@ PAGE_SIZE = 10
 
 Position: TypeAlias = Annotated[int, QueryParameter(ge=0, le=END)]
 """A position of the log."""
+
+AsOfQuery: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description=(
+            "What was known then: a position of the log, or an RFC 3339 time for the last commit recorded by it. The "
+            "answer is the one of that moment, whatever came later."
+        )
+    ),
+]
+"""A question about what was known earlier."""
+
+KnownAt: TypeAlias = int | msgspec.UnsetType
+"""The position at which an answer to such a question was known; left out of an answer of now."""
 
 Metadata: TypeAlias = dict[str, str | int | float | bool]
 """Notes on an object as the wire shows them. They are read exactly with ``metadata_text``, never through floats."""
@@ -86,6 +107,26 @@ def read_instant(value: str | None, field: str) -> datetime | None:
         return instant.parse(value)
     except instant.InvalidInstant as error:
         raise Invalid(field, str(error)) from None
+
+
+def read_as_of(value: str | None) -> Knowledge | None:
+    """What ``as_of`` names: a position or an instant. Raises ``Invalid``."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit() and len(value) <= len(str(END)):
+        position = int(value)
+        if 1 <= position <= END:
+            return position
+        raise Invalid("as_of", f"a position is a whole number from 1 to {END}")
+    try:
+        return instant.parse(value)
+    except instant.InvalidInstant:
+        raise Invalid("as_of", "must be a position of the log, from 1, or an RFC 3339 time with an offset") from None
+
+
+def known_at(aggregates: Aggregates) -> KnownAt:
+    """The position to state in an answer about an earlier one."""
+    return aggregates.position if isinstance(aggregates, AsOf) else msgspec.UNSET
 
 
 def members(request: Asked) -> Mapping[str, Any]:

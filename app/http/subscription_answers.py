@@ -19,7 +19,7 @@ from app.http.subscription_credits import (
     credit_cart,
     meter_credit_cart,
 )
-from app.sealing import keys_of, unseal
+from app.sealing import SealingKey, keys_of, unseal
 from domain import instant
 from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import NotFound
@@ -134,7 +134,7 @@ class _Around(msgspec.Struct):
 
     tenant_id: str
     customers: dict[str, Row]
-    keys: dict[str, bytes]
+    keys: dict[str, SealingKey]
     prices: dict[str, Price]
     meters: dict[str, Row]
 

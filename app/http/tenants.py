@@ -15,11 +15,12 @@ from app.http.company import TaxLineSetting, read_company, read_taxes, tax_answe
 from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Serving, check_known, members, page, path_id
 from app.keys import SQL, create_key, revoke_key
 from app.limits import INVOICE_PREFIX_MAX_CHARS
+from app.retired import check_window
 from app.rules import rules_of, set_test_mode
 from app.transaction import transaction
 from domain import instant
 from domain.errors import Invalid
-from domain.tenant import Rules, Settings, Tenant
+from domain.tenant import Rules, Settings, Tenant, rules_in_force
 
 
 class SettingsAnswer(msgspec.Struct):
@@ -138,6 +139,8 @@ async def update_settings(request: Asked, service: Serving, data: JSONBody[Setti
         tenant.change_settings(changed(tenant.settings, data, members(request)), running.now)
         if data.test_mode is not msgspec.UNSET:
             await set_test_mode(running, data.test_mode)
+        age_max = rules_in_force(tenant.settings, service.rules).event_age_max
+        await check_window(running.database, running.tenant_id, age_max, running.now)
     async with service.pool.acquire() as connection:
         return answer(await rules_of(connection, service, request.auth.tenant_id))
 

@@ -14,18 +14,30 @@ from litestar.params import FromPath, FromQuery
 
 from app.http.auth import requires
 from app.http.customers import zone_of
-from app.http.reading import PAGE_SIZE, Asked, PageNumber, PageSize, Position, Serving, page, path_id, read_instant
+from app.http.reading import (
+    PAGE_SIZE,
+    Asked,
+    AsOfQuery,
+    PageNumber,
+    PageSize,
+    Position,
+    Serving,
+    page,
+    path_id,
+    read_as_of,
+    read_instant,
+)
 from app.limits import USAGE_WINDOWS_MAX
-from app.projecting import wait_for
-from app.rules import now_of
+from app.reading_log import reading
 from app.usage_history import Period, usage_history
 from domain import instant, number
 from domain.aggregation import Aggregation
 from domain.cycle import Anchor, Interval, Unit, boundary
 from domain.errors import Invalid, NotFound
-from projections.database import Database
+from projections.aggregates import Aggregates
+from projections.as_of import AsOf
 from projections.quantities import SQL as QUANTITY_SQL
-from projections.quantities import counted_meters, projected_position
+from projections.raw_usage import everybody, measure_raw
 from projections.usage import Measured, Question, measure, measure_groups
 
 DEFAULT_SPAN = timedelta(days=30)
@@ -116,30 +128,36 @@ async def meter_usage(
     time_zone: FromQuery[str] = "UTC",
     group_by: FromQuery[str | None] = None,
     at_least: Position = 0,
+    as_of: AsOfQuery = None,
 ) -> UsageAnswer:
-    """What a meter counted in ``[start, end)`` (by default the last 30 days up to now), for one customer or all."""
-    until = read_instant(end, "end") or await now_of(service, request.auth.tenant_id)
+    """What a meter counted in ``[start, end)`` (by default the last 30 days up to now), for one customer or all.
+
+    ``as_of`` asks what was known earlier, and takes its own moment for now. It is counted from the rows of usage.
+    """
+    since, until = read_instant(start, "start"), read_instant(end, "end")
+    meter_id, zone = path_id(meter_id, "meter"), zone_of(time_zone)
+    async with reading(service, request.auth, at_least=at_least, as_of=read_as_of(as_of)) as known:
+        edges = edges_of(*_span(since, until or known.now), window, zone)
+        question = await _question(known, meter_id, customer_id)
+        if group_by is not None:
+            return _groups(question, edges, await measure_groups(known.database, question, edges, group_by))
+        counted = await (measure_raw if isinstance(known, AsOf) else measure)(known.database, question, edges)
+        return _spans(question, edges, counted, window is not None)
+
+
+def _span(since: datetime | None, until: datetime) -> tuple[datetime, datetime]:
     # Counted from the first instant, since the calendar may begin less than 30 days before the end.
-    since = read_instant(start, "start") or FIRST + max(until - FIRST - DEFAULT_SPAN, timedelta())
-    edges = edges_of(since, until, window, zone_of(time_zone))
-    meter_id, tenant_id = path_id(meter_id, "meter"), request.auth.tenant_id
-    await wait_for(service, tenant_id, at_least)
-    async with (
-        service.pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        question = await _question(connection, tenant_id, meter_id, customer_id)
-        if group_by is None:
-            return _spans(question, edges, await measure(connection, question, edges), window is not None)
-        groups = await measure_groups(connection, question, edges, group_by)
-        return _groups(question, edges, groups)
+    return since or FIRST + max(until - FIRST - DEFAULT_SPAN, timedelta()), until
 
 
-async def _question(database: Database, tenant_id: str, meter_id: str, customer_id: str | None) -> Question:
-    meter = (await counted_meters(database, tenant_id)).get(meter_id)
+async def _question(known: Aggregates, meter_id: str, customer_id: str | None) -> Question:
+    meter = (await known.meters()).get(meter_id)
     if meter is None:
         raise NotFound("meter", meter_id)
-    return Question(tenant_id, meter, customer_id, await projected_position(database, tenant_id))
+    asked = Question(known.tenant_id, meter, customer_id, known.counted)
+    if customer_id is None and isinstance(known, AsOf):
+        return msgspec.structs.replace(asked, everybody=await everybody(known.database, known.tenant_id))
+    return asked
 
 
 def _item(aggregation: Aggregation, span: tuple[datetime, datetime], group: str | None, counted: Measured) -> Any:
@@ -189,10 +207,10 @@ async def list_unmeasured(
 ) -> UnmeasuredList:
     """The events that a meter matches but cannot measure."""
     rows, meter_id = page(page_number, page_size), path_id(meter_id, "meter")
-    async with service.pool.acquire() as connection:
-        await _question(connection, request.auth.tenant_id, meter_id, None)
-        found = await connection.fetch(
-            QUANTITY_SQL["unmeasured"], request.auth.tenant_id, meter_id, rows.size, rows.offset
+    async with reading(service, request.auth) as known:
+        await _question(known, meter_id, None)
+        found = await known.database.fetch(
+            QUANTITY_SQL["unmeasured"], known.tenant_id, meter_id, rows.size, rows.offset
         )
     return UnmeasuredList([{"event_id": row["event_id"], "position": row["position"]} for row in found])
 

@@ -10,26 +10,30 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.http.auth import requires
-from app.http.customers import find_customer
 from app.http.reading import (
     PAGE_SIZE,
     Asked,
+    AsOfQuery,
+    KnownAt,
     PageNumber,
     PageSize,
     Serving,
     check_spelling,
+    known_at,
     members,
     page,
     path_id,
+    read_as_of,
 )
 from app.limits import DESCRIPTION_MAX_CHARS, MONEY_MAX_MINOR, TEXT_MAX_CHARS
 from app.reading_log import reading
 from app.wallets import Order, move_money, wallet_rows
 from domain import instant
+from domain.customer import Customer
 from domain.errors import Invalid
 from domain.money import UnknownCurrency, decimals
 from domain.wallet import Movement, Wallet
-from projections.aggregates import Aggregates, known
+from projections.aggregates import Aggregates
 from projections.database import Database
 
 USD = "USD"
@@ -71,6 +75,7 @@ class WalletList(msgspec.Struct):
 
     items: list[WalletAnswer]
     total_balance_usd: int
+    position: KnownAt = msgspec.UNSET
 
 
 class WalletEntryAnswer(msgspec.Struct):
@@ -94,6 +99,7 @@ class WalletEntryList(msgspec.Struct):
     """A page of movements, newest first."""
 
     items: list[WalletEntryAnswer]
+    position: KnownAt = msgspec.UNSET
 
 
 def check_currency(value: str) -> str:
@@ -123,13 +129,34 @@ def _entry(tenant_id: str, wallet: Wallet, movement: Movement) -> WalletEntryAns
 
 
 @get("/customers/{customer_id:str}/wallets", guards=[requires("read")])
-async def list_wallets(request: Asked, service: Serving, customer_id: FromPath[str]) -> WalletList:
+async def list_wallets(
+    request: Asked, service: Serving, customer_id: FromPath[str], as_of: AsOfQuery = None
+) -> WalletList:
     """A customer's wallets, one per currency that ever moved."""
-    tenant_id, customer_id = request.auth.tenant_id, path_id(customer_id, "customer")
-    async with service.pool.acquire() as connection:
-        await find_customer(connection, tenant_id, customer_id)
-        items = await wallets_of(connection, tenant_id, customer_id)
-    return WalletList(items, sum(item.balance for item in items if item.currency == USD))
+    customer_id = path_id(customer_id, "customer")
+    async with reading(service, request.auth, latest=True, as_of=read_as_of(as_of)) as aggregates:
+        await aggregates.get(Customer, customer_id)
+        items = [wallet_answer(wallet) for wallet in await known_wallets(aggregates, customer_id)]
+        total = sum(item.balance for item in items if item.currency == USD)
+        return WalletList(items, total, known_at(aggregates))
+
+
+async def known_wallets(aggregates: Aggregates, customer_id: str) -> list[Wallet]:
+    """A customer's wallets as known at the position, by currency."""
+    rows = await wallet_rows(aggregates.database, aggregates.tenant_id, customer_id)
+    found = [await aggregates.find(Wallet, Wallet.wallet_id(customer_id, row["currency"])) for row in rows]
+    return [wallet for wallet in found if wallet is not None]
+
+
+def wallet_answer(wallet: Wallet) -> WalletAnswer:
+    """A wallet on the wire."""
+    return WalletAnswer(
+        customer_id=wallet.customer_id,
+        currency=wallet.currency,
+        balance=wallet.balance,
+        created_at=instant.text(wallet.created_on),
+        updated_at=instant.text(wallet.modified_on),
+    )
 
 
 async def wallets_of(database: Database, tenant_id: str, customer_id: str) -> list[WalletAnswer]:
@@ -153,14 +180,7 @@ async def create_wallet_entry(
 ) -> WalletAnswer:
     """Credit or debit a customer's wallet by hand. A repeated idempotency key answers the wallet as it is."""
     check_spelling(members(request), WalletEntryCreate.__struct_fields__)
-    wallet = await move_money(service, request.auth, order_of(data, path_id(customer_id, "customer")))
-    return WalletAnswer(
-        customer_id=wallet.customer_id,
-        currency=wallet.currency,
-        balance=wallet.balance,
-        created_at=instant.text(wallet.created_on),
-        updated_at=instant.text(wallet.modified_on),
-    )
+    return wallet_answer(await move_money(service, request.auth, order_of(data, path_id(customer_id, "customer"))))
 
 
 def order_of(data: WalletEntryCreate, customer_id: str) -> Order:
@@ -182,15 +202,15 @@ async def list_wallet_entries(
     currency: FromQuery[str | None] = None,
     page_number: PageNumber = 0,
     page_size: PageSize = PAGE_SIZE,
+    as_of: AsOfQuery = None,
 ) -> WalletEntryList:
     """The movements of a customer's wallets, newest first."""
-    rows = page(page_number, page_size)
-    tenant_id, customer_id = request.auth.tenant_id, path_id(customer_id, "customer")
+    rows, customer_id = page(page_number, page_size), path_id(customer_id, "customer")
     wanted = None if currency is None else check_currency(currency)
-    async with reading(service, request.auth, latest=True) as aggregates:
-        await find_customer(aggregates.database, tenant_id, customer_id)
+    async with reading(service, request.auth, latest=True, as_of=read_as_of(as_of)) as aggregates:
+        await aggregates.get(Customer, customer_id)
         entries = await wallet_entries(aggregates, customer_id, wanted)
-    return WalletEntryList(entries[rows.offset : rows.offset + rows.size])
+        return WalletEntryList(entries[rows.offset : rows.offset + rows.size], known_at(aggregates))
 
 
 async def wallet_entries(
@@ -198,11 +218,7 @@ async def wallet_entries(
 ) -> list[WalletEntryAnswer]:
     """The movements of a customer's wallets of one currency or of all, newest first."""
     tenant_id = aggregates.tenant_id
-    wallets = [
-        known(await aggregates.find(Wallet, Wallet.wallet_id(customer_id, row["currency"])))
-        for row in await wallet_rows(aggregates.database, tenant_id, customer_id)
-        if currency in (None, row["currency"])
-    ]
+    wallets = [one for one in await known_wallets(aggregates, customer_id) if currency in (None, one.currency)]
     placed = [(movement, wallet) for wallet in wallets for movement in reversed(wallet.movements)]
     # Sorting is stable, so that entries of one wallet and instant stay newest first.
     placed.sort(key=lambda pair: pair[0].at, reverse=True)

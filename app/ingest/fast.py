@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -27,12 +28,16 @@ from domain.event import (
 _INTEGER_BOUND = 10**number.MAX_WHOLE_DIGITS
 """The least integer with more digits than a number may have."""
 
-_USUAL_INSTANT = re.compile(
+_USUAL = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
     r"(?:\.[0-9]{3}|\.[0-9]{6})?(?:Z|\+00:00)"
 )
 """A timestamp in UTC as the official SDKs write it. Of this shape the standard library's C parser accepts
 what ``instant.parse`` accepts, and that saves a quarter of what one event costs here."""
+
+_USUAL_INSTANT = re.compile(_USUAL)
+_USUAL_INSTANTS = re.compile(f'(?:{_USUAL}")*+')
+"""Many of them, each with a quotation mark after it: what was read from text without a backslash holds none itself."""
 
 _ABSENT = msgspec.Raw(b"")
 
@@ -55,9 +60,9 @@ _BODY = msgspec.json.Decoder(_Body)
 _Key = Annotated[str, msgspec.Meta(max_length=METADATA_KEY_MAX_CHARS)]
 _Text = Annotated[str, msgspec.Meta(max_length=METADATA_VALUE_MAX_CHARS)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_PLAIN_METADATA = msgspec.json.Decoder(
-    Annotated[dict[_Key, _Text | _Integer | bool], msgspec.Meta(max_length=METADATA_MAX_KEYS)]
-)
+_Plain = Annotated[dict[_Key, _Text | _Integer | bool], msgspec.Meta(max_length=METADATA_MAX_KEYS)]
+_PLAIN_METADATA = msgspec.json.Decoder(_Plain)
+_PLAIN_METADATAS = msgspec.json.Decoder(list[_Plain])
 """Metadata as most of it is: without fractions and longer integers, which the decoder's own bounds cannot tell."""
 
 # ``float_hook`` gets the literal's text; what it refuses becomes a ValidationError.
@@ -67,15 +72,46 @@ _METADATA = msgspec.json.Decoder(dict[str, Any], float_hook=number.parse_json)
 def read_events(body: bytes) -> list[UsageEvent] | None:
     """All events of ``{"events": [...]}``, valid UTF-8 of at most EVENT_MAX_BYTES bytes, or None when something in it
     is not plainly right. They may be more than a body may hold.
+
+    As ``read_event`` for each of them, but every step is taken for all at once: that costs half.
     """
     if b"\\" in body:
         return None
     try:
-        read = [_usage_event(wire) for wire in _BODY.decode(body).events]
+        wires = _BODY.decode(body).events
+        instants = _read_instants([wire.timestamp for wire in wires])
+        metadata, strings = _read_metadata([wire.metadata for wire in wires])
     except _UNREADABLE:
         return None
-    # The key of the list is one string more.
-    return [event for event, _ in read] if body.count(b'"') == 2 * (1 + sum([strings for _, strings in read])) else None
+    # The key of the list, and of each event the three required keys and their values.
+    strings += 1 + 6 * len(wires) + 2 * (len(instants) - instants.count(None))
+    if body.count(b'"') != 2 * strings:
+        return None
+    ids, names = [wire.event_id for wire in wires], [wire.event_name for wire in wires]
+    return [*map(UsageEvent, ids, names, [wire.customer_id for wire in wires], instants, metadata)]
+
+
+def _read_instants(texts: list[str | None]) -> list[datetime | None]:
+    """The instants of timestamps. Raises one of ``_UNREADABLE``."""
+    sent = [text for text in texts if text is not None]
+    if len(sent) == len(texts) and _USUAL_INSTANTS.fullmatch('"'.join([*sent, ""])):
+        return [*map(datetime.fromisoformat, sent)]
+    return [None if text is None else _read_instant(text) for text in texts]
+
+
+def _read_metadata(raws: list[msgspec.Raw]) -> tuple[list[str], int]:
+    """The texts of events' metadata, and how many strings the events have for it, the field's own name among them.
+
+    Raises one of ``_UNREADABLE``.
+    """
+    texts = [str(raw, "utf-8") for raw in raws]
+    sent = [text for text in texts if text]
+    try:
+        plain = _PLAIN_METADATAS.decode(f"[{','.join(sent)}]")
+    except msgspec.ValidationError:
+        return texts, len(sent) + sum(map(_strings_in, sent))
+    values = chain.from_iterable(map(dict.values, plain))
+    return texts, len(sent) + sum(map(len, plain)) + [*map(type, values)].count(str)
 
 
 def read_event(text: bytes) -> UsageEvent | None:

@@ -59,6 +59,8 @@ def shown(name: str) -> str:
 
     A lone surrogate or a NUL has no place in an answer or a log line, and a key may be megabytes long.
     """
+    if not name:
+        return '""'  # JSON allows a key without a character, and a message has to show that it means one
     head = name[:_SHOWN_MAX_CHARS]
     escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in head)
     return escaped if len(name) <= _SHOWN_MAX_CHARS else f"{escaped}…"

@@ -116,25 +116,24 @@ def check_metadata(problems: Problems, field: str, value: Value) -> None:
 
 def check_unknown(problems: Problems, field: str, value: Value) -> None:
     """A field that is ignored: only what would make the event's text ambiguous or unreadable is refused."""
-    path = shown(field)
     if _LONE_SURROGATE.search(field):
-        problems.add(path, "INVALID_TEXT", "holds a lone surrogate in its name, which is no character")
+        problems.add(shown(field), "INVALID_TEXT", "holds a lone surrogate in its name, which is no character")
     pending = [(value, 0)]
     while pending:
         item, depth = pending.pop()
         if isinstance(item, list):
             if depth == DEPTH_MAX:
-                problems.add(path, "TOO_DEEP", f"nests deeper than {DEPTH_MAX} levels")
+                problems.add(shown(field), "TOO_DEEP", f"nests deeper than {DEPTH_MAX} levels")
                 return
             if isinstance(item, Members):
                 for key in repeated_keys(item):
-                    problems.add(path, "DUPLICATE_KEY", f"holds an object with the key '{shown(key)}' twice")
+                    problems.add(shown(field), "DUPLICATE_KEY", f"holds an object with the key '{shown(key)}' twice")
                 pending.extend((key, depth + 1) for key, _ in item)
                 pending.extend((child, depth + 1) for _, child in item)
             else:
                 pending.extend((child, depth + 1) for child in item)
         elif isinstance(item, str) and _LONE_SURROGATE.search(item):
-            problems.add(path, "INVALID_TEXT", "holds a lone surrogate, which is no character")
+            problems.add(shown(field), "INVALID_TEXT", "holds a lone surrogate, which is no character")
 
 
 def repeated_keys(members: Iterable[tuple[str, Value]]) -> list[str]:

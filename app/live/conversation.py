@@ -203,7 +203,9 @@ class Conversation:
         """Show a state at once where nothing else waits, or let it wait. Says whether there is something to take."""
         if not (self._ready or self._errors or self.close_code) and self._updates(subscription, standing):
             return False
+        waits = standing.customer_id in subscription.pending
         news = subscription.offer(standing)
+        self._shared.values_dropped += news and waits
         if news and subscription.has_work:
             self._ready[subscription] = None
         return news

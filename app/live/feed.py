@@ -24,14 +24,13 @@ from app.live.readers import Readers
 from app.live.standing import Standing
 from app.live.statements import SQL
 from app.live.watching import Watcher
+from app.lost_database import LOST
 from app.projecting import DOORBELL, RETRY_SECONDS, NotProjected, wait_any, wait_for
 from app.rules import now_of
 from app.service import Service
 from domain.errors import NotFound
+from projections.fault_points import FaultPoint, reach
 from projections.quantities import PROJECTED, projected_position
-
-LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
-"""What a lost database looks like."""
 
 LOG = logging.getLogger("taximeter.live")
 
@@ -90,9 +89,11 @@ class LogFeed:
 
     async def watch_customer(self, tenant_id: str, customer_id: str, watcher: Watcher) -> Standing:
         """The customer's current state; from now on every newer one is offered. Raises ``NotFound``."""
-        tenant = await self._follow(tenant_id)
-        if customer_id not in tenant.held and not await self._has_customer(tenant_id, customer_id):
+        known = tenant_id in self._tenants and customer_id in self._tenants[tenant_id].held
+        if not known and not await self._has_customer(tenant_id, customer_id):
             raise NotFound("customer", customer_id)
+        # Nothing is waited for between this and the watcher: a tenant with nobody in it is swept away.
+        tenant = await self._follow(tenant_id)
         watchers = tenant.by_customer.setdefault(customer_id, set())
         self._watches += watcher not in watchers
         watchers.add(watcher)
@@ -185,7 +186,7 @@ class LogFeed:
                         self._lost = False
                     tasks.create_task(self._keep(self._follow_log, self._ring, hung_up))
                     tasks.create_task(self._keep(self._serve_all, self._work, hung_up))
-            except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as lost:
+            except* (*LOST, asyncpg.PostgresError) as lost:
                 LOG.warning("the live channel lost the database (%s) and tries again", lost.exceptions[0])
                 self._lost = True
                 await asyncio.sleep(RETRY_SECONDS)
@@ -303,6 +304,7 @@ class LogFeed:
             del tenant.dirty[customer_id]
             held.restate(tenant.position)
             if held.owed:
+                await reach(FaultPoint.live_offer)
                 self._offer(tenant, held)
             if loop.time() - since > BREATHE_SECONDS:
                 await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from app.live.followed import Followed, Reading
 from app.live.held import HeldCustomer, hold
 from app.projecting import wait_for
 from app.service import Service
+from projections.fault_points import FaultPoint, reach
 
 READERS = 3
 """Customers that are read at once. Each takes a connection, and requests need most of them."""
@@ -48,6 +49,7 @@ class Readers:
             if row["position"] > held.position:
                 held.note(row)
         held.stale |= reading.stale_at > held.position
+        await reach(FaultPoint.live_read)
         self._done(tenant, held)
         return held
 

@@ -15,10 +15,16 @@ BODIES_MAX = 256
 
 
 class Shared:
-    """The last of what was compared and encoded. Sockets that watch one customer come one after the other."""
+    """The last of what was compared and encoded. Sockets that watch one customer come one after the other.
+
+    It is also where they count, as plain numbers, what was sent and what was dropped for something newer: a measure of
+    Prometheus for each frame would cost as much as sending it.
+    """
 
     def __init__(self, bodies_max: int = BODIES_MAX) -> None:
         self._bodies_max = bodies_max
+        self.frames_sent = 0
+        self.values_dropped = 0
         # By the identity of the standing, which is held so that no other can take its place: comparing the values
         # themselves would cost as much as encoding them, and ids alone could meet those of another tenant.
         self._bodies: dict[tuple[int, int, tuple[int, ...]], tuple[Standing, str]] = {}

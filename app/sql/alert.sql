@@ -1,8 +1,8 @@
 -- Alerts and what they fired for.
 
--- name: alerts_of_customer
-select alert_id, subscription_id, kind, meter_id, credit_entitlement_id, threshold from alert
- where tenant_id = $1 and customer_id = $2 and not deleted;
+-- name: alerts_of_customers
+select alert_id, customer_id, subscription_id, kind, meter_id, credit_entitlement_id, threshold from alert
+ where tenant_id = $1 and customer_id = any($2::text[]) and not deleted;
 
 -- name: fired_cycles
 select alert_id, subscription_id, cycle_start from alert_firing
@@ -57,14 +57,17 @@ changed as (
   union
   select u.customer_id
     from log.commit c
-    join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
-   where c.tenant_id = $1 and c.kind = 'usage' and c.last_position > $2 and c.last_position <= $3
+   -- Batch by batch, as the projection reads: the planner knows nothing of a tenant that is newer than the statistics.
+   cross join lateral (
+     select customer_id from log.usage_event where tenant_id = c.tenant_id and batch = c.batch
+     offset 0) as u
+   where c.tenant_id = (select $1::text) and c.kind = 'usage' and c.last_position > $2 and c.last_position <= $3
   union
   select u.customer_id
     from log.retraction r
     join log.event_key k on k.tenant_id = r.tenant_id and k.event_id = r.event_id
     join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
-   where r.tenant_id = $1 and r.position > $2 and r.position <= $3
+   where r.tenant_id = (select $1::text) and r.position > $2 and r.position <= $3
 -- Keeps the planner from beginning with the whole history of those who have alerts.
 offset 0)
 select customer_id from changed

@@ -1,7 +1,7 @@
 -- API keys: only the SHA-256 of a secret is kept. A secret has 256 random bits, so no slow hash is needed.
 
 -- name: find
-select digest, tenant_id, key_id, scope from kept.api_key where digest = $1 and revoked_at is null;
+select digest, tenant_id, key_id, scope from kept.api_key where digest = any($1::bytea[]) and revoked_at is null;
 
 -- name: create
 insert into kept.api_key (digest, tenant_id, key_id, scope, name, created_at) values ($1, $2, $3, $4, $5, $6);
@@ -17,3 +17,6 @@ select key_id, scope, name, created_at, revoked_at from kept.api_key
 
 -- name: has_keys
 select exists (select from kept.api_key where tenant_id = $1);
+
+-- name: names
+select key_id, name from kept.api_key where tenant_id = $1 and key_id = any($2::text[]);

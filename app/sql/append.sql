@@ -15,17 +15,26 @@ select * from log.append_retraction($1, $2, $3, $4, $5, $6, $7);
 -- name: retractable
 -- Those of the ids that the tenant's log holds, and whether each is retracted already. A key alone is no event.
 select k.event_id,
-       exists (select from log.retraction r where r.tenant_id = k.tenant_id and r.event_id = k.event_id) as retracted
+       exists (select from log.retraction r where r.tenant_id = k.tenant_id and r.event_id = k.event_id offset 0) as retracted
   from log.event_key k
-  join log.commit c on c.tenant_id = k.tenant_id and c.batch = k.batch
- where k.tenant_id = $1 and k.event_id = any($2::text[]) and c.first_position + k.ordinal <= c.last_position;
+ cross join lateral (
+   select first_position, last_position from log.commit where tenant_id = k.tenant_id and batch = k.batch
+   offset 0) as c
+  left join lateral (
+   select tenant_id, timestamp from log.usage_event
+    where tenant_id = k.tenant_id and batch = k.batch and ordinal = k.ordinal
+   offset 0) as u on true
+ where k.tenant_id = (select $1::text) and k.event_id = any($2::text[])
+   and c.first_position + k.ordinal <= c.last_position
+   -- What a retired month was settled with does not change any more.
+   and log.here_batch(k.tenant_id, k.batch) and log.unsettled_at(u.tenant_id, u.timestamp);
 
 -- name: stored_events
 -- The stored originals of ids that a newcomer uses again.
 select u.event_id, u.event_name, u.customer_id, u.timestamp, u.metadata
   from log.event_key k
   join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
- where k.tenant_id = $1 and k.event_id = any($2::text[]);
+ where k.tenant_id = (select $1::text) and k.event_id = any($2::text[]);
 
 -- name: taken_ids
 select event_id from log.event_key where tenant_id = $1 and event_id = any($2::text[]);

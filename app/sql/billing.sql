@@ -3,12 +3,13 @@
 -- name: due
 -- A cycle is due when the grace period has passed since the later of its end and the recording of its subscription, or
 -- since its invoice was voided. Where no cycle is to come, late usage is due after the grace period of its own.
-select subscription_id
-  from (select subscription_id from subscription where tenant_id = $1 and advance_at <= $2
+select subscription_id, customer_id, currency
+  from (select subscription_id, customer_id, currency from subscription where tenant_id = $1 and advance_at <= $2
         union
-        select subscription_id from subscription where tenant_id = $1 and due_at <= $3 and created_at <= $3
+        select subscription_id, customer_id, currency from subscription
+         where tenant_id = $1 and due_at <= $3 and created_at <= $3
         union
-        select s.subscription_id
+        select s.subscription_id, s.customer_id, s.currency
           from late_hour l
           join subscription s on s.tenant_id = l.tenant_id and s.customer_id = l.customer_id
          where l.tenant_id = $1 and l.recorded_at <= $3 and l.position > s.settled_position and l.hour < s.ended_at

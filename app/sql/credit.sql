@@ -12,16 +12,15 @@ select * from credit_entitlement
  order by created_at desc, credit_entitlement_id desc
  limit $3 offset $4;
 
--- name: subscriptions_of_customer
-select subscription_id from subscription where tenant_id = $1 and customer_id = $2 order by subscription_id;
-
--- name: accounts_of_customer
-select credit_entitlement_id from credit_account where tenant_id = $1 and customer_id = $2 order by credit_entitlement_id;
-
 -- name: credit_accounts
+-- Those that were opened by position $6.
 select * from credit_account
  where tenant_id = $1 and credit_entitlement_id = $2
    and ($3::text is null or customer_id = $3)
+   and exists (
+     select from log.domain_event e
+      where e.tenant_id = credit_account.tenant_id and e.originator_version = 1 and e.position <= $6
+        and e.originator_id = 'credit_account:' || credit_account.credit_entitlement_id || ':' || credit_account.customer_id)
  order by created_at desc, customer_id desc
  limit $4 offset $5;
 

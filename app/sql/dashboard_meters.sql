@@ -7,10 +7,14 @@ select set_config('statement_timeout', $1, true);
 -- name: recent_names
 -- The event names among the last positions of the log, the most frequent first.
 select u.event_name, count(*) as events
-  from log.commit c
-  join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
- where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
-   and c.last_position > (select position from log.head where tenant_id = $1) - $2::bigint
+  from (select * from log.commit
+         where tenant_id = $1 and last_position > (select position from log.head where tenant_id = $1) - $2::bigint
+         order by last_position desc
+         limit $2) as c
+ cross join lateral (
+   select * from log.usage_event where tenant_id = c.tenant_id and batch = c.batch
+   offset 0) as u
+ where c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
  group by u.event_name
  order by events desc, u.event_name
  limit $3;
@@ -18,12 +22,17 @@ select u.event_name, count(*) as events
 -- name: recent_events
 -- The latest events of a name among the last positions of the log, without those that are retracted.
 select u.event_id, u.customer_id, u.timestamp, u.metadata, c.first_position + u.ordinal as position
-  from log.commit c
-  join log.usage_event u on u.tenant_id = c.tenant_id and u.batch = c.batch
- where c.tenant_id = $1 and c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
-   and c.last_position > (select position from log.head where tenant_id = $1) - $2::bigint
+  from (select * from log.commit
+         where tenant_id = $1 and last_position > (select position from log.head where tenant_id = $1) - $2::bigint
+         order by last_position desc
+         limit $2) as c
+ cross join lateral (
+   select * from log.usage_event where tenant_id = c.tenant_id and batch = c.batch
+   offset 0) as u
+ where c.kind = 'usage' and c.first_position + u.ordinal <= c.last_position
    and u.event_name = $3
-   and not exists (select from log.retraction r where r.tenant_id = u.tenant_id and r.event_id = u.event_id)
+   and not exists (select from log.retraction r where r.tenant_id = u.tenant_id and r.event_id = u.event_id
+                    offset 0)
  order by c.last_position desc, u.ordinal desc
  limit $4;
 
@@ -54,6 +63,7 @@ select e.position, e.event_id, u.customer_id, u.timestamp, u.metadata
          where tenant_id = $1 and meter_id = $2
          order by position desc
          limit $3 offset $4) as e
-  join log.event_key k on k.tenant_id = $1 and k.event_id = e.event_id
+  join log.event_key k on k.tenant_id = (select $1::text) and k.event_id = e.event_id
+   and log.here_batch(k.tenant_id, k.batch)
   join log.usage_event u on u.tenant_id = k.tenant_id and u.batch = k.batch and u.ordinal = k.ordinal
  order by e.position desc;

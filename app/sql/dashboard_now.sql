@@ -33,7 +33,9 @@ select s.low,
 
 -- name: standing
 -- Which of the first steps are done, and how many there are of what is counted: up to $2 of each.
-select exists (select from log.commit where tenant_id = $1 and kind = 'usage') as has_usage,
+select (select count(*) > 0
+          from (select from log.commit where tenant_id = $1 and kind = 'usage' order by last_position limit 1) as c)
+         as has_usage,
        exists (select from meter where tenant_id = $1) as has_meter,
        exists (select from product where tenant_id = $1) as has_product,
        (select count(*) from (select from customer where tenant_id = $1 limit $2) as c) as customers,

@@ -18,9 +18,3 @@ select document, status from invoice
  where tenant_id = $1 and (invoice_id = 'inv_' || $2::text or subscription_id = 'sub_' || $2::text)
  order by subscription_id = 'sub_' || $2::text, status = 'void', position
  limit 1;
-
--- name: of_subscription
--- The documents of a subscription, in the order in which they were issued.
-select document, status from invoice
- where tenant_id = $1 and subscription_id = $2 and position <= $3
- order by position;

@@ -21,7 +21,7 @@ on conflict (tenant_id, customer_id, meter_id, hour) do update set
  where late_hour.position < excluded.position;
 
 -- name: late_hours
-select meter_id, hour, position, recorded_at
-  from late_hour
- where tenant_id = $1 and customer_id = $2 and position > $3 and position <= $4
- order by meter_id, hour;
+select k.customer_id, k.after, l.meter_id, l.hour, l.position, l.recorded_at
+  from unnest($3::text[], $4::bigint[]) as k (customer_id, after)
+  join late_hour l on l.tenant_id = $1 and l.customer_id = k.customer_id and l.position > k.after and l.position <= $2
+ order by l.meter_id, l.hour;

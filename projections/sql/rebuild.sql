@@ -1,8 +1,15 @@
 -- The schema of the read models. The names in braces are ours, never a caller's.
 
--- name: schema_digest
+-- name: live_schemas
+select nspname::text as name, substring(obj_description(oid, 'pg_namespace') from 'shape ([0-9a-f]+)') as digest
+  from pg_namespace where nspname ~ '^read(_[0-9]+)?$';
+
+-- name: unfinished_schemas
+select nspname::text as name from pg_namespace where nspname ~ '^read(_[0-9]+)?_(next|audit)$';
+
+-- name: digest_of_schema
 select substring(obj_description(oid, 'pg_namespace') from 'shape ([0-9a-f]+)')
-  from pg_namespace where nspname = 'read';
+  from pg_namespace where nspname = $1::text;
 
 -- name: drop_schema
 drop schema if exists {schema} cascade;
@@ -16,10 +23,17 @@ grant usage on schema {schema} to taximeter_app;
 grant select, insert, update, delete on all tables in schema {schema} to taximeter_app;
 
 -- name: rename_schema
-alter schema read_next rename to read;
+alter schema {schema} rename to {name};
+
+-- name: reached
+select position from progress where tenant_id = $1 and projection = 'catalog';
 
 -- name: heads
-select tenant_id, position from log.head order by tenant_id;
+select tenant_id, position from log.head where $1::text[] is null or tenant_id = any($1) order by tenant_id;
+
+-- name: projected
+-- How far the quantities of each tenant are in a schema.
+select tenant_id, position from {schema}.progress where projection = 'quantities';
 
 -- name: lock_heads
 -- The whole table: a row that does not exist yet cannot be locked, and a new tenant makes one. This mode refuses what
@@ -30,9 +44,5 @@ lock table log.head in exclusive mode;
 -- name: keep_looked
 -- The locks stay until the swap: whoever looks at alerts passes over a locked row, so that the copy stays true.
 update progress as next set position = live.position
-  from (select tenant_id, position from read.progress where projection = 'alerts' for update) as live
+  from (select tenant_id, position from {schema}.progress where projection = 'alerts' for update) as live
  where next.tenant_id = live.tenant_id and next.projection = 'alerts';
-
--- name: count_rows_beside
--- The rows of {a} without an equal one in {b}; equal means every column.
-select count(*) from (select * from {a}.{table} except all select * from {b}.{table}) as beside;

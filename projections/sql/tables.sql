@@ -186,7 +186,8 @@ create table alert_firing (
 );
 create index alert_firing_by_customer on alert_firing (tenant_id, customer_id, position);
 
--- One summary per meter, customer and hour (UTC): every cheap aggregation at once, the meter only picks a column.
+-- One summary per meter, customer and hour (UTC): the cheap aggregations at once, the latest value where the meter asks
+-- for it.
 create table quantity (
   tenant_id      text        not null,
   meter_id       text        not null collate "C",

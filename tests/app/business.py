@@ -187,6 +187,14 @@ terms = st.fixed_dictionaries(
 )
 
 
+PLAIN: dict[str, Any] = {
+    "burn_order": BurnOrder.oldest,
+    "overage": Overage(enabled=True, behavior=OverageBehavior.invoice_at_billing, limit=None),
+    "rollover": Rollover(enabled=True, percentage=33, timeframe=None, max_count=None),
+}
+"""Credits as most would have them: what they do not cover is invoiced, and some of them rolls over."""
+
+
 async def a_history(pool: Pool[Record], terms: dict[str, Any], included: tuple[int, int], days: int | None) -> History:
     """A shop with three products, of which Ada has taken four: in one month, in another, and on trial."""
     clock = MovingClock()

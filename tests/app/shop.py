@@ -14,7 +14,6 @@ from app import credit_entries
 from app.billing import close_cycle, estimate
 from app.crediting import AccountView, account_view
 from app.due import close_due
-from app.event_log import append_usage
 from app.identity import new_id
 from app.invoicing import find_bill
 from app.plan_changing import PlanOrder, change_plan
@@ -37,6 +36,7 @@ from domain.product import Product
 from domain.settlement import Balance, balance
 from domain.wallet import Wallet
 from projections.log_reader import head, last_version
+from tests.app.log_rows import record_usage
 
 MONTH = Interval(count=1, unit=Unit.Month)
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -220,7 +220,7 @@ class Shop:
             for number, (at, metadata) in enumerate(calls, start=first)
         ]
         async with self.service.pool.acquire() as connection:
-            return (await append_usage(connection, self.tenant_id, events, self.service.clock())).position
+            return (await record_usage(connection, self.tenant_id, events, self.service.clock())).position
 
     async def close(self, subscription_id: str, cycle_start: datetime | None = None) -> Document:
         return (await close_cycle(self.service, self.caller, subscription_id, cycle_start)).document

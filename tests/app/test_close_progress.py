@@ -11,9 +11,17 @@ import pytest
 from app import billing, commands
 from app.close_progress import Summary
 from app.due import Dealt
+from app.engine.launcher import Engine
 from app.service import Caller, Service
 from tests.app.shop import Shop
 from tests.conftest import MovingClock
+from tests.projections.histories import new_database
+
+
+@pytest.fixture(scope="module")
+async def dsn(engine: Engine) -> str:
+    """A database of their own: the command closes what is due of every tenant, also of those of other tests."""
+    return await new_database(engine, "close_progress")
 
 
 def summary(**changes: Any) -> Summary:

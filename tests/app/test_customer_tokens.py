@@ -12,7 +12,7 @@ from app import customer_tokens
 from app.credentials import find_credential, living
 from app.customer_tokens import mint, revoke
 from app.keys import create_key, revoke_key
-from app.service import Caller, Service
+from app.service import Caller, Service, Via
 from domain.errors import Invalid, NotFound
 
 
@@ -30,7 +30,7 @@ async def test_a_token_stands_for_its_customer(service: Service, minter: Caller)
     assert token.expires_at == service.clock() + timedelta(hours=1)
     found = await find_credential(service, token.secret, "10.0.0.1")
     assert found is not None
-    assert found.caller == Caller(minter.tenant_id, minter.key_id, "read", "10.0.0.1", "ada")
+    assert found.caller == Caller(minter.tenant_id, minter.key_id, "read", "10.0.0.1", "ada", Via.token)
     assert await living(service, [found.digest, b"\0" * 32]) == {found.digest}
     assert await find_credential(service, token.secret + "x", "") is None
 

@@ -16,14 +16,27 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from app import event_log
 from app.database import connect_owner
-from app.event_log import NO_ORIGIN, Receipt, append_domain, append_usage
+from app.event_log import NO_ORIGIN, Receipt, append_domain
 from app.identity import new_batch
 from app.service import Caller, Service
 from domain import chain, instant
 from domain.chain import GENESIS
 from domain.event import UsageEvent
 from projections.log_reader import commits_after, head
-from tests.app.log_rows import MANY, rejected_of, root_of_domain, root_of_usage, rows_of, stored, tampered, use
+from projections.shape import LIVE
+from tests.app.log_rows import (
+    MANY,
+    copy_rows,
+    record_usage,
+    rejected_of,
+    root_of_domain,
+    root_of_usage,
+    rows_of,
+    stored,
+    tampered,
+    until_waiting,
+    use,
+)
 from tests.conftest import MovingClock
 
 Append = Callable[..., Awaitable[Receipt]]
@@ -41,7 +54,7 @@ def append(service: Service, tenant_id: str) -> Append:
 
     async def of_tenant(*events: UsageEvent) -> Receipt:
         async with service.pool.acquire() as connection:
-            return await append_usage(connection, tenant_id, events, service.clock())
+            return await record_usage(connection, tenant_id, events, service.clock())
 
     return of_tenant
 
@@ -198,7 +211,7 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
     async with service.pool.acquire() as connection:
         running = connection.transaction()
         await running.start()
-        await append_usage(connection, tenant_id, [use("m")], service.clock())
+        await record_usage(connection, tenant_id, [use("m")], service.clock())
         there = asyncio.create_task(append(use("a"), use("m"), use("z")))
         back = asyncio.create_task(append(use("z"), use("m"), use("a")))
         await until_waiting(owner, 2)
@@ -238,8 +251,8 @@ async def test_commit_order_is_position_order(append: Append, service: Service, 
 async def test_the_chain_recomputed_from_the_rows_ends_in_the_head(service: Service, caller: Caller) -> None:
     tenant_id = caller.tenant_id  # Its log begins with domain events.
     async with service.pool.acquire() as connection:
-        await append_usage(connection, tenant_id, [use("a", metadata=""), use("b\u00e9")], service.clock())
-        await append_usage(connection, tenant_id, [use(f"n{number}") for number in range(5)], service.clock())
+        await record_usage(connection, tenant_id, [use("a", metadata=""), use("b\u00e9")], service.clock())
+        await record_usage(connection, tenant_id, [use(f"n{number}") for number in range(5)], service.clock())
     digest = GENESIS
     kinds: list[str] = []
     for held in await commits_after(service.pool, tenant_id, 0, limit=MANY):
@@ -287,7 +300,7 @@ async def test_an_append_that_fails_before_its_commit_leaves_nothing(
 
     async def append_and_fail() -> None:
         async with service.pool.acquire() as connection, connection.transaction():
-            receipt = await append_usage(connection, tenant_id, [use("b"), use("c")], service.clock())
+            receipt = await record_usage(connection, tenant_id, [use("b"), use("c")], service.clock())
             assert receipt.position == 3
             raise ZeroDivisionError
 
@@ -315,22 +328,15 @@ async def test_a_taken_version_takes_back_the_whole_commit(service: Service, ten
 async def test_two_tenants_are_independent(service: Service) -> None:
     one, two = f"t{uuid4().hex[:12]}", f"t{uuid4().hex[:12]}"
     async with service.pool.acquire() as first, service.pool.acquire() as second, first.transaction():
-        assert (await append_usage(first, one, [use("a"), use("b")], service.clock())).position == 2
+        assert (await record_usage(first, one, [use("a"), use("b")], service.clock())).position == 2
         # The first tenant's head is locked meanwhile: the second one neither waits for it nor knows its ids.
         async with asyncio.timeout(5):
-            receipt = await append_usage(second, two, [use("a", customer_id="bob")], service.clock())
+            receipt = await record_usage(second, two, [use("a", customer_id="bob")], service.clock())
         assert receipt == Receipt(ingested_count=1, duplicate_count=0, conflicts=[], position=1)
     assert (await head(service.pool, one)).position == 2
     assert (await head(service.pool, two)).position == 1
     assert [row["customer_id"] for _, row in await stored(service, one)] == ["ada", "ada"]
     assert [row["customer_id"] for _, row in await stored(service, two)] == ["bob"]
-
-
-async def copy_rows(connection: Any, tenant_id: str, batch: object, ordinals: list[int]) -> None:
-    at = MovingClock().now
-    rows = [(tenant_id, batch, ordinal, f"e{ordinal}", "api.call", "ada", at, "") for ordinal in ordinals]
-    columns = ["tenant_id", "batch", "ordinal", "event_id", "event_name", "customer_id", "timestamp", "metadata"]
-    await connection.copy_records_to_table("usage_event", schema_name="log", columns=columns, records=rows)
 
 
 @pytest.mark.parametrize(
@@ -370,10 +376,10 @@ async def test_a_backend_killed_in_the_middle_leaves_nothing_and_a_retry_counts_
 ) -> None:
     await append(use("a"))
     before, rows = await head(service.pool, tenant_id), await rows_of(service, tenant_id)
-    victim = await asyncpg.connect(dsn, server_settings={"role": "taximeter_app", "search_path": "read"})
+    victim = await asyncpg.connect(dsn, server_settings={"role": "taximeter_app", "search_path": LIVE})
     running = victim.transaction()
     await running.start()
-    receipt = await append_usage(victim, tenant_id, [use("b"), use("c")], service.clock())
+    receipt = await record_usage(victim, tenant_id, [use("b"), use("c")], service.clock())
     assert receipt.position == 3
     # Another request with one of these ids waits for the key, and goes on when the backend is gone.
     waiting = asyncio.create_task(append(use("c"), use("d")))
@@ -389,11 +395,3 @@ async def test_a_backend_killed_in_the_middle_leaves_nothing_and_a_retry_counts_
     assert again == Receipt(ingested_count=1, duplicate_count=1, conflicts=[], position=4)
     assert [row["event_id"] for _, row in await stored(service, tenant_id)] == ["a", "c", "d", "b"]
     assert (await rows_of(service, tenant_id))["usage_event"] == 4
-
-
-async def until_waiting(owner: Connection[Record], waiting: int) -> None:
-    """Return when so many backends wait for another one's lock."""
-    blocked = "select count(*) from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0"
-    async with asyncio.timeout(10):
-        while await owner.fetchval(blocked) < waiting:
-            pass

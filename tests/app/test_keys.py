@@ -58,7 +58,7 @@ async def test_who_made_a_key_is_in_the_log(service: Service, caller: Caller) ->
         "select convert_from(origin, 'UTF8') from log.commit where tenant_id = $1 order by last_position desc limit 1",
         caller.tenant_id,
     )
-    assert origin == f'{{"key_id":"{caller.key_id}","from":"10.0.0.9","command":"api_key.create"}}'
+    assert origin == f'{{"key_id":"{caller.key_id}","from":"10.0.0.9","command":"api_key.create","via":"key"}}'
 
 
 @pytest.mark.parametrize("secret", [None, "a-secret-of-my-own"])

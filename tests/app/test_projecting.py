@@ -11,12 +11,14 @@ import asyncpg
 import pytest
 
 from app import projecting
-from app.event_log import append_usage
 from app.limits import POOL_SIZE
-from app.projecting import Doorbell, NotProjected, run_projector, wait_for
+from app.projecting import Doorbell, NotProjected, project_most, run_projector, wait_for
 from app.service import Caller, Service
 from domain.errors import Invalid
 from domain.event import UsageEvent
+from projections.quantities import SQL as QUANTITIES
+from projections.quantities import projected_position
+from tests.app.log_rows import record_usage
 from tests.app.shop import Shop
 from tests.conftest import Api
 
@@ -28,7 +30,7 @@ async def use(service: Service, caller: Caller, event_id: str) -> int:
     """Record one event; its position."""
     event = UsageEvent(event_id, "api.call", "ada", None, "")
     async with service.pool.acquire() as connection:
-        return (await append_usage(connection, caller.tenant_id, [event], service.clock())).position
+        return (await record_usage(connection, caller.tenant_id, [event], service.clock())).position
 
 
 @asynccontextmanager
@@ -79,6 +81,24 @@ async def test_a_projector_that_loses_its_connection_goes_on(
         await killer.close()
         assert killed == 1
         await projected(service, caller, await use(service, caller, "2"))
+
+
+async def test_a_projector_whose_connection_is_cut_as_it_asks_goes_on(
+    service: Service, caller: Caller, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver has an error of its own for that, which is none of the database's."""
+    monkeypatch.setattr(projecting, "RETRY_SECONDS", 0.01)
+    lagging, failures = projecting.lagging, [asyncpg.InternalClientError("cannot switch to state 12")]
+
+    async def failing(database: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await lagging(database)
+
+    monkeypatch.setattr(projecting, "lagging", failing)
+    async with projector(service, dsn):
+        await projected(service, caller, await use(service, caller, "1"))
+    assert failures == []
 
 
 async def test_a_position_that_does_not_come_is_told_after_a_while(
@@ -148,3 +168,41 @@ async def test_a_tenant_that_cannot_be_projected_does_not_hold_up_the_others(
     monkeypatch.setattr(projecting, "project_page", failing)
     async with projector(service, dsn):
         await projected(service, caller, await use(service, caller, "1"))
+
+
+async def test_projecting_before_a_lock_ends_where_the_log_ended_as_it_began(
+    service: Service, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where usage never stops, there would be no end."""
+    position = await use(service, caller, "0")
+    pages, catch_up = 0, projecting.catch_up
+
+    async def with_usage(*args: Any, **more: Any) -> int:
+        nonlocal pages
+        pages += 1
+        await use(service, caller, str(pages))
+        return await catch_up(*args, **more)
+
+    monkeypatch.setattr(projecting, "catch_up", with_usage)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await project_most(service, caller.tenant_id)
+    assert pages >= 1
+    async with service.pool.acquire() as connection:
+        assert await projected_position(connection, caller.tenant_id) == position
+
+
+async def test_projecting_before_a_lock_waits_for_whoever_projects(service: Service, caller: Caller) -> None:
+    """Else it would be waited for with the head locked."""
+    position = await use(service, caller, "0")
+    async with service.pool.acquire() as other:
+        await other.execute(QUANTITIES["begin_progress"], caller.tenant_id)
+        async with other.transaction():
+            assert await other.fetchval(QUANTITIES["lock_progress"], caller.tenant_id) < position
+            waiting = asyncio.create_task(project_most(service, caller.tenant_id))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not await service.pool.fetchval("select exists (select from pg_locks where not granted)"):
+                    await asyncio.sleep(0.01)
+            assert not waiting.done()
+    await waiting
+    async with service.pool.acquire() as connection:
+        assert await projected_position(connection, caller.tenant_id) == position

@@ -68,3 +68,12 @@ def test_what_a_run_did_not_meet_is_forgotten() -> None:
     assert not retries.ready(KEY)
     retries.keep({("acme", "sub_2")})
     assert retries.ready(KEY)
+
+
+def test_who_failed_last_is_known_until_it_succeeds() -> None:
+    retries = Retries(Seconds())
+    assert not retries.failing(KEY)
+    retries.failed(KEY, "a defect")
+    assert retries.failing(KEY)
+    retries.succeeded(KEY)
+    assert not retries.failing(KEY)

@@ -12,6 +12,7 @@ import pytest
 from app import billing, due, scheduling
 from app.close_progress import close_telling
 from app.due import Dealt, close_due_everywhere
+from app.engine.launcher import Engine
 from app.keys import create_key, system_caller
 from app.retries import PAUSE_SECONDS, Retries
 from app.scheduling import run_scheduler
@@ -19,8 +20,15 @@ from app.service import Caller, Service
 from domain.subscription import Subscription
 from tests.app.shop import Shop
 from tests.conftest import MovingClock
+from tests.projections.histories import new_database
 
 PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+async def dsn(engine: Engine) -> str:
+    """A database of their own: a scheduler closes what is due of every tenant, also of those of other tests."""
+    return await new_database(engine, "scheduling")
 
 
 @pytest.fixture

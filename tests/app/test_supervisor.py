@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import asyncpg
 import httpx
 import pytest
 
-from app import supervisor
+from app import server_watch
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
@@ -77,14 +77,6 @@ async def serving(data: Path, *arguments: str, **environment: str) -> AsyncItera
         await process.stdout.read()
 
 
-@pytest.fixture
-def data() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="taximeter-serve-"))
-    home.chmod(0o711)
-    yield home
-    shutil.rmtree(home)
-
-
 async def ready(client: httpx.AsyncClient) -> None:
     """Wait until a web process answers: the socket is open before they are."""
     async with asyncio.timeout(START_SECONDS):
@@ -117,16 +109,34 @@ async def send(running: Serving, key: str) -> dict[str, int]:
     return answer.json()
 
 
-async def test_data_survives_a_restart_and_ctrl_c_stops_the_database_too(data: Path) -> None:
-    async with serving(data) as first:
+async def send_until_answered(running: Serving, key: str) -> dict[str, int]:
+    """Send again and again until the service answers with success; what a client does that was left without one."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        asyncio.timeout(START_SECONDS),
+        httpx.AsyncClient(base_url=running.url, headers=headers, timeout=START_SECONDS) as client,
+    ):
+        while True:
+            try:
+                answer = await client.post("/events/ingest", json=EVENT)
+            except httpx.TransportError:
+                pass
+            else:
+                if answer.status_code == 200:
+                    return answer.json()
+            await asyncio.sleep(0.05)
+
+
+async def test_data_survives_a_restart_and_ctrl_c_stops_the_database_too(empty: Path) -> None:
+    async with serving(empty) as first:
         key = first.key
         assert (await send(first, key))["ingested_count"] == 1
         assert await first.interrupt() == 0
-    assert server_pid(data) is None
-    async with serving(data, "--workers", "2") as second:
+    assert server_pid(empty) is None
+    async with serving(empty, "--workers", "2") as second:
         assert not any(key in line for line in second.lines), "a key is shown once"
         assert (await send(second, key))["duplicate_count"] == 1
-    assert server_pid(data) is None
+    assert server_pid(empty) is None
 
 
 async def test_after_kill_9_the_next_start_recovers_and_stops_cleanly(data: Path) -> None:
@@ -143,26 +153,67 @@ async def test_after_kill_9_the_next_start_recovers_and_stops_cleanly(data: Path
     assert server_pid(data) is None
 
 
-async def test_a_database_that_was_killed_ends_the_service_with_an_error(data: Path) -> None:
+def take_away(data: Path, name: str) -> Callable[[], object]:
+    """Move a file of the server out of its place; calling the answer puts it back."""
+    place = next(data.glob(f"pg*/{name}"))
+    kept = place.rename(data / "taken_away")
+    return lambda: kept.rename(place)
+
+
+async def kill_database(data: Path) -> None:
+    pid = server_pid(data)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_database_that_was_killed_is_started_again(data: Path) -> None:
+    """Nobody has to look after it: the same service serves again, and has lost nothing."""
+    async with serving(data, TAXIMETER_API_KEY="a-key-of-my-own") as first:
+        assert (await send(first, "a-key-of-my-own"))["ingested_count"] == 1
+        for _ in range(2):
+            await kill_database(data)
+            assert (await send_until_answered(first, "a-key-of-my-own"))["duplicate_count"] == 1
+        assert (data / SAID).read_text().count("the embedded PostgreSQL server runs again") == 2
+        assert await first.interrupt() == 0
+    assert server_pid(data) is None
+
+
+async def test_a_database_at_another_address_gets_other_children() -> None:
+    """Where the path of the data is too long for a socket, each start has a directory of its own for it."""
+    long = Path(tempfile.mkdtemp(prefix="taximeter-serve-")) / ("d" * 90)
+    long.mkdir(mode=0o711)
+    long.parent.chmod(0o711)
+    try:
+        async with serving(long, TAXIMETER_API_KEY="a-key-of-my-own") as first:
+            assert (await send(first, "a-key-of-my-own"))["ingested_count"] == 1
+            await kill_database(long)
+            assert (await send_until_answered(first, "a-key-of-my-own"))["duplicate_count"] == 1
+            assert await first.interrupt() == 0
+    finally:
+        shutil.rmtree(long.parent)
+
+
+async def test_a_database_that_cannot_be_started_again_ends_the_service_with_an_error(data: Path) -> None:
     """A restart policy acts on the exit status; answering 503 for ever would tell nobody."""
     async with serving(data, TAXIMETER_API_KEY="a-key-of-my-own") as first:
         assert (await send(first, "a-key-of-my-own"))["ingested_count"] == 1
-        pid = server_pid(data)
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        put_back = take_away(data, "global/pg_control")
+        await kill_database(data)
         async with asyncio.timeout(START_SECONDS):
             assert await first.process.wait() == 1
         assert "the embedded PostgreSQL server is gone" in (data / SAID).read_text()
+        assert "Stopping; a start that succeeds" in (data / SAID).read_text()
     assert server_pid(data) is None
+    put_back()
     async with serving(data) as second:
         assert (await send(second, "a-key-of-my-own"))["duplicate_count"] == 1
 
 
 async def test_a_database_that_recovers_by_itself_ends_nothing(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch is hung up on, calls again, and goes on until the stop."""
-    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(server_watch, "WATCH_SECONDS", 0.01)
     stop = asyncio.Event()
-    watching = asyncio.create_task(supervisor.watch(dsn, stop))
+    watching = asyncio.create_task(server_watch.watch(dsn, stop))
     killer = await asyncpg.connect(dsn)
     ended: set[int] = set()
     async with asyncio.timeout(START_SECONDS):
@@ -214,14 +265,7 @@ async def test_a_web_process_that_dies_is_replaced(data: Path) -> None:
         await send(running, running.key)
         web = await asyncio.to_thread(child_with, running.process.pid, b"web")
         os.kill(web, signal.SIGKILL)
-        async with asyncio.timeout(START_SECONDS):
-            while True:
-                try:
-                    answer = await send(running, running.key)
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.05)
-        assert answer["duplicate_count"] == 1
+        assert (await send_until_answered(running, running.key))["duplicate_count"] == 1
 
 
 async def test_the_tools_work_beside_a_running_service(data: Path) -> None:
@@ -247,15 +291,15 @@ async def test_the_tools_work_beside_a_running_service(data: Path) -> None:
         assert (await send(running, running.key))["duplicate_count"] == 1
 
 
-async def test_a_database_by_url_is_served_the_same(dsn: str, data: Path) -> None:
+async def test_a_database_by_url_is_served_the_same(dsn: str, empty: Path) -> None:
     owner = await asyncpg.connect(dsn)
     await owner.execute("create database served")
     await owner.close()
     url = re.sub(r"/taximeter(?=\?|$)", "/served", dsn)
     assert url != dsn
-    async with serving(data, "--database-url", url) as running:
+    async with serving(empty, "--database-url", url) as running:
         assert (await send(running, running.key))["ingested_count"] == 1
-    assert server_pid(data) is None
+    assert server_pid(empty) is None
 
 
 async def test_a_preset_key_that_opens_nothing_is_said(data: Path) -> None:
@@ -270,10 +314,10 @@ async def test_a_preset_key_that_opens_nothing_is_said(data: Path) -> None:
 
 
 @pytest.mark.parametrize("command_name", ["rebuild", "close-due", "project"])
-async def test_a_mistyped_directory_does_not_become_an_empty_database(data: Path, command_name: str) -> None:
+async def test_a_mistyped_directory_does_not_become_an_empty_database(empty: Path, command_name: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *command(command_name, "--data", str(data / "typo")), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        *command(command_name, "--data", str(empty / "typo")), cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
     _, message = await process.communicate()
-    assert (process.returncode, os.listdir(data)) == (2, [])
-    assert f"there is no Taximeter data in {data / 'typo'}" in message.decode()
+    assert (process.returncode, os.listdir(empty)) == (2, [])
+    assert f"there is no Taximeter data in {empty / 'typo'}" in message.decode()

@@ -50,6 +50,11 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
         (settings.API_KEY, "\x7f"),
         (settings.EVENT_AGE_MAX, "35"),
         (settings.CLOSE_GRACE, "none"),
+        (settings.DRAIN, "none"),
+        (settings.DRAIN, "601s"),
+        (settings.DRAIN, "2"),
+        (settings.METRICS_TOKEN, "two words"),
+        (settings.NO_METRICS, "maybe"),
         (settings.ALLOW_ORIGIN, "*"),
         (settings.ALLOW_ORIGIN, "null"),
         (settings.ALLOW_ORIGIN, "app.example.com"),
@@ -86,3 +91,18 @@ def test_origins_are_given_with_commas_or_by_the_flag_again() -> None:
     flags = parser.parse_args([setting.flag, "https://a.example", setting.flag, "http://b:8080"])
     assert settings.value(setting, flags, {setting.variable: "https://other.example"}) == expected
     assert settings.value(setting, parser.parse_args([]), {}) == []
+
+
+def test_a_switch_is_given_without_a_value_or_by_a_word() -> None:
+    setting = settings.NO_METRICS
+    parser = ArgumentParser()
+    settings.add_flags(parser, (setting,))
+    assert settings.value(setting, parser.parse_args([setting.flag]), {setting.variable: "false"}) is True
+    assert settings.value(setting, parser.parse_args([]), {setting.variable: "True"}) is True
+    assert settings.value(setting, parser.parse_args([]), {setting.variable: ""}) is False
+    assert settings.value(setting, parser.parse_args([]), {}) is False
+
+
+def test_the_drain_is_seconds() -> None:
+    assert settings.value(settings.DRAIN, Namespace(), {"TAXIMETER_DRAIN": "10m"}) == 600
+    assert settings.value(settings.DRAIN, Namespace(), {"TAXIMETER_DRAIN": "0s"}) == 0

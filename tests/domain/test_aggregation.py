@@ -24,9 +24,11 @@ from domain.aggregation import (
     added,
     combine,
     distinct_key,
+    measured_values,
     quantity,
     read_aggregation,
     summary_of,
+    summary_of_all,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -134,6 +136,16 @@ def test_adding_an_event_is_combining_with_its_summary(kind: Kind, events: list[
         one_step = added(one_step, of(kind), *event)
         two_steps = combine(two_steps, summary_of(of(kind), *event))
         assert one_step == two_steps
+
+
+@given(st.sampled_from([kind for kind in Kind if kind is not Kind.count]), EVENTS.filter(bool))
+def test_many_events_at_once_are_the_sum_of_each(kind: Kind, events: list[Event]) -> None:
+    values = measured_values(kind, [metadata.get("k") for _, _, metadata in events])
+    times, positions = [at for at, _, _ in events], [position for _, position, _ in events]
+    each = summaries(kind, events)
+    assert summary_of_all(kind, values, times, positions) == reduce(combine, each, EMPTY)
+    unmeasured = [index for index, summary in enumerate(each) if summary.unmeasured]
+    assert [index for index, value in enumerate(values) if value is None] == unmeasured
 
 
 @given(st.sampled_from(Kind), EVENTS)

@@ -300,3 +300,18 @@ def test_the_check_names_the_grant_that_was_overdrawn() -> None:
     town = shop()
     town.account.debit("e", amount=Decimal(11), free={"A-0": Decimal(11)}, at=day(0))
     assert "available:A-0 falls below 0 with e" in check(town.account, town.settled(), town.now)
+
+
+def test_a_correction_gives_back_before_another_line_of_it_takes() -> None:
+    meters = (Meter("calls"), Meter("tokens"))
+    town = CreditShop(Subscription("A", 0, 10, Decimal(10), meters))
+    town.use("calls", 10)
+    town.move_to(10)
+    town.close("A", 0)
+    town.move_to(12)
+    town.use("calls", -4, day(5))
+    town.use("tokens", 3, day(6))
+    entries = [("credit_deducted", 4, 14, 0), ("credit_expired", -1, 13, 0), ("credit_deducted", -3, 10, 0)]
+    assert told(town)[-3:] == entries
+    town.correct("A", 0)
+    assert told(town)[-3:] == entries

@@ -23,6 +23,7 @@ from domain.filter import (
     keys_of,
     matches,
     read_filter,
+    why_not,
     write_filter,
 )
 
@@ -309,3 +310,40 @@ def test_the_keys_of_nested_clauses_are_all_there() -> None:
     value = both(condition("equals", "x", "a"), either(condition("equals", "x", "b"), condition("equals", 1, "c")))
     assert keys_of(read_filter(value)) == {"a", "b", "c"}
     assert keys_of(None) == frozenset()
+
+
+NESTED = read_filter(
+    {
+        "conjunction": "and",
+        "clauses": [
+            {"key": "model", "operator": "equals", "value": "large"},
+            {
+                "conjunction": "or",
+                "clauses": [
+                    {"key": "tokens", "operator": "greater_than", "value": 10},
+                    {"key": "free", "operator": "equals", "value": False},
+                ],
+            },
+        ],
+    }
+)
+
+
+def test_the_false_conditions_are_named_by_their_paths() -> None:
+    metadata: dict[str, str | bool | Decimal] = {"model": "small", "tokens": Decimal(3)}
+    assert [(one.path, one.condition.key, one.found) for one in why_not(NESTED, metadata)] == [
+        ("filter.clauses[0]", "model", "small"),
+        ("filter.clauses[1].clauses[0]", "tokens", Decimal(3)),
+        ("filter.clauses[1].clauses[1]", "free", None),
+    ]
+    assert [one.path for one in why_not(NESTED, {**metadata, "free": False})] == ["filter.clauses[0]"]
+    assert why_not(NESTED, {"model": "large", "free": False}) == ()
+    assert why_not(None, {}) == ()
+
+
+values = st.one_of(st.sampled_from(["large", "small"]), st.booleans(), st.integers(-2, 20).map(Decimal))
+
+
+@given(metadata=st.dictionaries(st.sampled_from(["model", "tokens", "free"]), values))
+def test_an_event_passes_when_no_condition_is_against_it(metadata: dict[str, str | bool | Decimal]) -> None:
+    assert matches(NESTED, metadata) is (why_not(NESTED, metadata) == ())

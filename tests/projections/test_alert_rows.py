@@ -15,6 +15,7 @@ from app.service import Service
 from app.transaction import transaction
 from domain.alert import Alert, AlertKind, Reached, Target
 from projections.rebuild import rebuild
+from projections.shape import LIVE
 from tests.conftest import RULES, MovingClock
 
 MARCH, APRIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ async def test_the_checkpoint_moves_forward_and_passes_over_a_locked_row(
         return await pool.fetchval("select position from progress where tenant_id = 'locked' and projection = 'alerts'")
 
     async with owner.transaction():
-        await owner.execute("select from read.progress where tenant_id = 'locked' for update")
+        await owner.execute(f"select from {LIVE}.progress where tenant_id = 'locked' for update")
         await move_looked(service, "locked", 3)
     assert await looked() == 0
     await move_looked(service, "locked", 3)

@@ -7,7 +7,7 @@ from asyncpg import Connection, Pool, Record
 from hypothesis import given, settings
 
 from projections import quantities
-from projections.late_hours import LateHour, late_hours
+from projections.late_hours import LateHour, late_hours, late_hours_of
 from projections.log_reader import END
 from projections.rebuild import rebuild
 from tests.projections.histories import (
@@ -81,6 +81,10 @@ async def test_what_is_recorded_after_the_close_is_late(pool: Pool[Record]) -> N
     assert await late_hours(pool, history.tenant_id, "ada", again - 1, again) != []
     assert await late_hours(pool, history.tenant_id, "bob", 0, END) == []
     assert await late_hours(pool, f"{history.tenant_id}x", "ada", 0, END) == []
+    # Several questions at once, also of one customer.
+    asked = [("ada", 0), ("ada", again), ("bob", 0)]
+    found = await late_hours_of(pool, history.tenant_id, asked, END)
+    assert {one: len(hours) for one, hours in found.items()} == {("ada", 0): 1, ("ada", again): 0, ("bob", 0): 0}
 
 
 @pytest.mark.parametrize("paged", [False, True], ids=["one page", "a page each"])

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from projections import quantities
 from projections.log_reader import END, head
 from projections.quantities import catch_up, counted_meters, project_page, projected_position
+from projections.shape import LIVE
 from projections.usage import Question, measure_groups
 from tests.projections.histories import (
     HOUR_MICROS,
@@ -137,7 +138,7 @@ async def test_a_projector_that_dies_in_a_page_is_taken_over(
     history = await grown(pool, LOG)
     await history.do(Project())
     reached = await projected_position(pool, history.tenant_id)
-    victim = await asyncpg.connect(own_dsn, server_settings={"search_path": "read", "role": "taximeter_app"})
+    victim = await asyncpg.connect(own_dsn, server_settings={"search_path": LIVE, "role": "taximeter_app"})
     running = victim.transaction()
     await running.start()
     assert await catch_up(victim, history.tenant_id, pages=1) > reached
@@ -199,6 +200,24 @@ async def test_an_hour_is_counted_again_page_by_page(pool: Pool[Record]) -> None
         await history.check([0, HOUR_MICROS, 2 * HOUR_MICROS])
     assert await pool.fetchval("select count(*) from quantity where tenant_id = $1", history.tenant_id) == 0
     assert await pool.fetchval("select count(*) from distinct_value where tenant_id = $1", history.tenant_id) == 0
+
+
+async def test_a_page_ends_when_it_holds_many_bytes(pool: Pool[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large metadata must not be gathered without end; a commit that is larger than a page is a page of its own."""
+    history = await grown(pool, [NewMeter("call", "count", None, None)])
+    await history.project()
+    text = '{"k": "%s"}' % ("x" * 100)
+    for _ in range(5):
+        await history.record(Commit((("call", "ada", 0, text), ("call", "ada", 0, text))))
+    monkeypatch.setattr(quantities, "PAGE_COMMITS", 50)
+    pages: list[int] = []
+    for limit, expected in ((3 * len(text), 4), (1, 2), (10 * len(text), 4)):
+        monkeypatch.setattr(quantities, "PAGE_BYTES", limit)
+        before = await projected_position(pool, history.tenant_id)
+        await history.do(Project())
+        pages.append(await projected_position(pool, history.tenant_id) - before)
+        assert pages[-1] == expected
+    await history.check(WHOLE)
 
 
 async def test_a_page_ends_when_it_holds_many_retractions(pool: Pool[Record], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -18,9 +18,7 @@ from app.commands import open_service
 from app.crediting import account_view
 from app.database import connect_owner
 from app.event_log import Receipt
-from app.http.application import build
 from app.keys import create_key, system_caller
-from app.projecting import Doorbell
 from app.reading_log import reading
 from app.service import Caller, Service
 from app.transaction import Transaction
@@ -30,7 +28,7 @@ from projections.log_reader import commits_after, head, retractions_after
 from projections.quantities import project_page
 from projections.rebuild import Difference, rebuild
 from tests.app.log_rows import MANY, root_of_domain, root_of_usage
-from tests.conftest import RULES, Api, MovingClock
+from tests.conftest import RULES, Api, MovingClock, serving
 from tests.scenarios.over_http import OverHttp
 from tests.scenarios.story import Refused
 
@@ -45,8 +43,7 @@ class Crash(Exception):
 @asynccontextmanager
 async def opened_api(service: Service, clock: MovingClock) -> AsyncIterator[Api]:
     """The HTTP application in process, with a tenant of its own."""
-    application, served = build(lambda: nullcontext(service))
-    application.state.service, application.state.doorbell = service, Doorbell(service)
+    served = serving(service)
     tenant_id = f"t{uuid4().hex[:12]}"
     key_id, secret = await create_key(service, system_caller(tenant_id), scope="write")
     # What a crash leaves is looked at; the answer to a request that died is of no interest.
@@ -188,7 +185,7 @@ def crashing(after: int = 0) -> Iterator[None]:
             return commit
         raise Crash
 
-    async def append_usage_and_die(connection: Any, *given: Any) -> Receipt:
+    async def append_usage_and_die(connection: Any, *given: Any) -> list[Receipt]:
         async with connection.transaction():
             await append_usage(connection, *given)
             raise Crash

@@ -97,9 +97,9 @@ class Business:
         """Between two edges of grants the wish rises and takes, or falls and gives back what it took last."""
         edges = {at for one in self.grants for at in (one.begins, one.expires) if cycle.start < at < cycle.end}
         taken: list[int | None] = []
-        start = cycle.start
+        start, (free, _) = cycle.start, self.price(cycle).meters["texts"]
         for until in (*sorted(edges), cycle.end):
-            wanted = rounded(max(ZERO, self.quantity("texts", cycle.start, until)) / UNITS_PER_CREDIT)
+            wanted = rounded(max(ZERO, self.quantity("texts", cycle.start, until) - free) / UNITS_PER_CREDIT)
             while len(taken) > wanted:
                 if (given := taken.pop()) is not None:
                     room[given] += 1

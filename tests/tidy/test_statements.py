@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from app.database import Owner, connect_owner
+from projections.shape import LIVE
 from projections.statements import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,16 @@ STATEMENTS = {
     for path in FILES
     for name, text in parse(path.read_text(encoding="utf-8"), path.name).items()
 }
-FILLED_IN = {"schema": "read", "digest": "00", "a": "read", "b": "read", "table": "invoice"}
+FILLED_IN = {
+    "schema": LIVE,
+    "name": LIVE,
+    "digest": "00",
+    "a": LIVE,
+    "b": LIVE,
+    "table": "invoice",
+    "key": "tenant_id, invoice_id",
+    "which": "true",
+}
 """What stands for the names in braces, which the program fills in itself."""
 
 

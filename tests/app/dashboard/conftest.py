@@ -16,6 +16,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
+from app.audit.signing_key import FILE_NAME
 from app.commands import open_service
 from app.dashboard.session import SESSION_COOKIE, begin_session
 from app.database import connect_owner
@@ -65,6 +66,8 @@ class Site:
     url: str
     service: Service
     stack: AsyncExitStack
+    signing_key: Path
+    """Where the service looks for its key. There is none unless a test makes one."""
 
     async def tenant(self, scope: str = "write", *, test_mode: bool = False, of: str | None = None) -> Tenant:
         """A tenant that no other test has, or another key of one that is there already."""
@@ -93,7 +96,7 @@ async def site(dsn: str) -> AsyncIterator[Site]:
             async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
                 await ready(client)
             service = await stack.enter_async_context(open_service(own, RULES))
-            yield Site(running.url, service, stack)
+            yield Site(running.url, service, stack, Path(home) / FILE_NAME)
             said = (Path(home) / SAID).read_text()
     assert "Traceback" not in said, said
 

@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
+from app.audit.signing_key import make_key, public_text
+from taximeter_verify import verify
 from tests.app.dashboard.billed import Billed, billed
 from tests.app.dashboard.browser import allow_errors, check_accessibility, shoot
 from tests.app.dashboard.conftest import OpenPage, Site, Tenant
@@ -85,16 +87,17 @@ async def test_an_invoice_explains_each_line(open_page: OpenPage, signed_in: Pag
 
 
 async def test_a_line_leads_to_the_events_behind_it(signed_in: Page, made: Billed) -> None:
-    invoice = await made.close()
-    await made.use("req-3", tokens=7, model="large")
-    await signed_in.goto(f"/dashboard/invoices/{invoice['invoice_id']}")
+    """Of an estimate; those of an invoice are on the pages of its explanation."""
+    await signed_in.goto(f"/dashboard/invoices/next/{made.subscription_id}")
     await signed_in.locator("#line-3").get_by_role("link", name="Events behind this line").click()
     rows = signed_in.locator("tbody tr")
-    await expect(rows).to_have_count(3)
+    await expect(rows).to_have_count(2)
     await expect(rows.filter(has_text="req-1")).to_contain_text("1,600.5 token")
+    await made.use("req-3", tokens=7, model="large")
+    await signed_in.reload()
     await expect(rows.filter(has_text="req-3")).to_contain_text("recorded later")
     await check_accessibility(signed_in)
-    await signed_in.goto(f"/dashboard/invoices/{invoice['invoice_id']}")
+    await signed_in.goto(f"/dashboard/invoices/next/{made.subscription_id}")
     await signed_in.locator("#line-2").get_by_role("link", name="Events behind this line").click()
     await expect(rows.filter(has_text="req-1")).to_have_count(1)
     await expect(rows.filter(has_text="req-2")).to_have_count(0)
@@ -183,6 +186,30 @@ async def test_files_open_with_the_session_alone(signed_in: Page, made: Billed) 
     assert invoice["number"] in await listed.text()
 
 
+async def test_the_proof_is_saved_by_a_click_and_holds(site: Site, signed_in: Page, made: Billed) -> None:
+    """With the session alone, and once the operator has made a key; before, the page says who can."""
+    invoice = await made.close()
+    path = f"/dashboard/invoices/{invoice['invoice_id']}"
+    await signed_in.goto(path)
+    proof = signed_in.get_by_role("link", name="Proof pack")
+    allow_errors(signed_in, "409")
+    await proof.click()
+    await expect(signed_in.locator("main")).to_contain_text("its operator makes one with `taximeter audit key`")
+    await signed_in.go_back()
+    key = make_key(site.signing_key)
+    try:
+        async with signed_in.expect_download() as saving:
+            await proof.click()
+        saved = await saving.value
+    finally:
+        site.signing_key.unlink()
+    told = f"python taximeter_verify.py {saved.suggested_filename}"
+    await expect(signed_in.locator("code", has_text="taximeter_verify.py")).to_have_text(told)
+    checker = verify(await saved.path())
+    assert checker.document["number"] == invoice["number"]
+    assert checker.proven.head["public_key"] == public_text(key)
+
+
 async def test_a_read_key_sees_no_forms_that_write(site: Site, open_page: OpenPage, made: Billed) -> None:
     invoice = await made.close()
     page = await open_page(await site.tenant("read", of=made.tenant.tenant_id))
@@ -200,6 +227,7 @@ async def test_a_read_key_sees_no_forms_that_write(site: Site, open_page: OpenPa
 async def test_another_tenant_finds_nothing(site: Site, open_page: OpenPage, made: Billed) -> None:
     invoice = await made.close()
     stranger = await open_page(await site.tenant())
-    for path in (invoice["invoice_id"], f"{invoice['invoice_id']}/pdf", f"next/{made.subscription_id}"):
+    of_invoice = [f"{invoice['invoice_id']}{more}" for more in ("", "/pdf", "/proof")]
+    for path in (*of_invoice, f"next/{made.subscription_id}"):
         answer = await stranger.context.request.get(f"/dashboard/invoices/{path}")
         assert answer.status == 404, path

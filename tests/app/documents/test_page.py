@@ -30,7 +30,7 @@ def test_it_names_who_sends_it_and_who_gets_it() -> None:
 
 def test_an_erased_customer_is_an_id_and_a_silent_company_is_nothing() -> None:
     shown = page(line(), company={}, buyer=Buyer("ada", "UTC", {}, {}))
-    assert (shown.buyer.name, shown.buyer.details) == ("ada", ())
+    assert (shown.buyer.name, shown.buyer.details) == ("ada", ("Personal data erased",))
     assert (shown.seller.name, shown.seller.details, shown.logo) == ("", (), None)
 
 

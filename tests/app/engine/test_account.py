@@ -87,7 +87,10 @@ async def test_a_cancelled_program_dies_with_its_children(tmp_path: Path):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert _is_dead(child)
+    # It has its signal by then; how soon the kernel takes it away is not ours to say.
+    async with asyncio.timeout(10):
+        while not _is_dead(child):
+            await asyncio.sleep(0.01)
 
 
 def _is_dead(pid: int) -> bool:

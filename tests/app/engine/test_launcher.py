@@ -330,7 +330,7 @@ async def test_programs_in_a_closed_virtual_environment(home: Path, open_home: P
     libraries = package.with_name(f"{package.name}.libs")
     shutil.copytree(libraries, closed / libraries.name, symlinks=True)
     hidden = Binaries(closed / package.name / "pginstall" / "bin", found.major, "0.0.1")
-    monkeypatch.setattr(launcher, "find_binaries", lambda: hidden)
+    monkeypatch.setattr(launcher, "find_binaries", lambda _wanted: hidden)
     async with embedded(home) as engine:
         pid = await _postmaster(engine.dsn)
         program = await asyncio.to_thread(Path(f"/proc/{pid}/cmdline").read_text)
@@ -340,7 +340,7 @@ async def test_programs_in_a_closed_virtual_environment(home: Path, open_home: P
 
 
 def test_dsn_for_another_database_and_user():
-    engine = Engine("postgresql://unused", Path("/data/pg18"), 18, Path("/data/pg18"))
+    engine = Engine("postgresql://unused", Path("/data/pg18"), 18, Path("/data/pg18"), Path("/programs"))
     assert engine.dsn_for("a b", "r/o") == "postgresql://r%2Fo@/a%20b?host=/data/pg18&port=5432"
 
 

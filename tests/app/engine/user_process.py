@@ -24,7 +24,7 @@ def become_ordinary(home: Path) -> None:
     entry = pwd.getpwnam("nobody")
     account = Account(entry.pw_uid, entry.pw_gid, "nobody", switch=True)
     programs = asyncio.run(copies.usable(find_binaries(), account, [home.parent]))
-    launcher.find_binaries = lambda: programs
+    launcher.find_binaries = lambda _wanted: programs
     os.setgroups([])
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)

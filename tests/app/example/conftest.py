@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ class RunningService:
     api_key: str
 
 
-@pytest.fixture(scope="session")
-def running_service() -> Iterator[RunningService]:
+@contextmanager
+def a_running_service() -> Iterator[RunningService]:
     """``taximeter serve`` on a free port, with an embedded database that is gone afterwards."""
     api_key = secrets.token_urlsafe(24)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TAXIMETER_")}
@@ -49,6 +50,13 @@ def running_service() -> Iterator[RunningService]:
                     _stop(process)
             errors.seek(0)
             assert process.returncode == 0, errors.read()
+
+
+@pytest.fixture(scope="session")
+def running_service() -> Iterator[RunningService]:
+    """One for all tests of a worker."""
+    with a_running_service() as running:
+        yield running
 
 
 def _address(process: subprocess.Popen[str]) -> str:

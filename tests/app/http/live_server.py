@@ -13,10 +13,10 @@ from typing import Any
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
-from app.child import server_config
 from app.http.application import following
 from app.http.open_sockets import OpenSockets
 from app.live.feed import LogFeed
+from app.web_process import server_config
 from tests.conftest import application, serving
 
 ANSWER_SECONDS = 20.0
@@ -108,7 +108,7 @@ async def live_server(api: Any) -> AsyncIterator[LiveServer]:
     """Serve the application of ``api`` on a port of this machine, as a web process does."""
     served = serving(api.service)
     state = application()[0].state
-    config = server_config(served)
+    config = server_config(served, state.admission)
     config.lifespan = "off"
     config.load()
     server = uvicorn.Server(config)

@@ -44,7 +44,12 @@ async def test_commits_are_listed_newest_first(api: Any, make: Any) -> None:
     }
     assert DIGEST.fullmatch(usage["root"])
     assert (meter["kind"], meter["first_position"], meter["last_position"]) == ("domain", start + 1, start + 1)
-    assert meter["origin"] == {"key_id": api.caller.key_id, "from": "127.0.0.1", "command": "meter.create"}
+    assert meter["origin"] == {
+        "key_id": api.caller.key_id,
+        "from": "127.0.0.1",
+        "command": "meter.create",
+        "via": "key",
+    }
     spans = [(commit["first_position"], commit["last_position"]) for commit in reversed(commits)]
     assert [first for first, _ in spans] == [1, *(last + 1 for _, last in spans[:-1])]
 

@@ -86,6 +86,7 @@ async def test_every_example_works(api: Any, description: dict[str, Any]) -> Non
         "/events/void",
         "/api-keys",
         "/customer-tokens",
+        "/simulations",
     ):
         operation = description["paths"][path]["post"]
         for media_type, content in operation["requestBody"]["content"].items():
@@ -148,3 +149,22 @@ async def test_the_page_refers_to_nothing_outside(api: Any) -> None:
 async def test_nothing_else_is_served_as_an_asset(api: Any, path: str) -> None:
     answered = await api.get(path)
     assert (answered.status_code, answered.json()["code"]) == (404, "NOT_FOUND")
+
+
+async def test_instants_and_choices_are_described_as_such(description: dict[str, Any]) -> None:
+    parameters = {one["name"]: one["schema"] for one in description["paths"]["/events"]["get"]["parameters"]}
+    assert {"type": "string", "format": "date-time"} in parameters["start"]["oneOf"]
+    assert {"type": "string"} in parameters["customer_id"]["oneOf"]
+    (on_invalid,) = description["paths"]["/events/ingest"]["post"]["parameters"]
+    assert on_invalid["schema"]["enum"] == ["refuse", "skip"]
+
+
+async def test_not_being_ready_is_described(description: dict[str, Any]) -> None:
+    assert set(description["paths"]["/health/ready"]["get"]["responses"]) == {"200", "503"}
+    assert set(description["paths"]["/health/live"]["get"]["responses"]) == {"200"}
+
+
+async def test_null_where_nothing_is_meant_is_described(description: dict[str, Any]) -> None:
+    event = description["components"]["schemas"]["UsageEvent"]["properties"]
+    assert event["timestamp"]["type"] == ["string", "null"]
+    assert event["metadata"]["type"] == ["object", "null"]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from litestar import Litestar, post
 
+from app.bounded_pool import Overloaded
 from app.http.problems import HANDLERS
 from app.service import Service
 
@@ -50,6 +51,7 @@ def raising(error: Exception) -> Any:
         asyncpg.ReadOnlySQLTransactionError,
         asyncpg.ConnectionDoesNotExistError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         ConnectionResetError,
         TimeoutError,
     ],
@@ -78,5 +80,12 @@ async def test_503_does_not_promise_that_nothing_was_recorded() -> None:
 
 
 async def test_a_statement_that_is_wrong_is_our_failure() -> None:
-    answered = await answer_to(raising(asyncpg.UndefinedTableError("no such table")))
+    answered = await answer_to(raising(asyncpg.UndefinedColumnError("no such column")))
     assert (answered.status_code, answered.json()["code"]) == (500, "INTERNAL_ERROR")
+
+
+async def test_a_pool_without_a_connection_is_503_and_leaves_open_what_was_recorded() -> None:
+    answered = await answer_to(raising(Overloaded("no connection came free")))
+    assert (answered.status_code, answered.json()["code"]) == (503, "OVERLOADED")
+    assert "may or may not" in answered.json()["message"]
+    assert answered.headers["retry-after"] == "1"

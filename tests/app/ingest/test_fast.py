@@ -107,6 +107,22 @@ def test_a_body_with_anything_else_is_looked_at_closely(body: str) -> None:
     assert fast.read_events(body.encode()) is None
 
 
+@pytest.mark.parametrize(
+    "timestamps",
+    [
+        ("2026-11-23", "T18:50:07Z"),
+        ("2026-11-23T18:50:07Z2026-11-23T18:50:07Z", ""),
+        ("2026-11-23T18:50:07", "Z"),
+        ("2026-11-23T18:50:07Z", "2026-11-23T18:50:07.1234567Z"),
+        ("2026-11-23T18:50:07+00:00", "2026-11-23T18:50:07+0000"),
+    ],
+)
+def test_timestamps_of_a_body_are_not_taken_for_each_other(timestamps: tuple[str, str]) -> None:
+    """All of them are looked at in one step: what one lacks the next must not supply."""
+    events = ",".join(f'{{{REQUIRED},"timestamp":"{timestamp}"}}' for timestamp in timestamps)
+    assert bodies_agree(f'{{"events":[{events}]}}'.encode()) == (timestamps[1] == "2026-11-23T18:50:07.1234567Z")
+
+
 TEXTS = st.one_of(
     st.sampled_from(
         ["", "a", "e1", "n", "timestamp", "metadata", '"', "\\", "\0", "{", ":", ",", "é", "😀", "x" * 101]

@@ -12,6 +12,7 @@ from app.ingest.problem import EventProblem, refusal_status, shown
     ("name", "expected"),
     [
         ("tokens", "tokens"),
+        ("", '""'),
         ("größe 日本", "größe 日本"),
         ("a\0b", "a\\x00b"),
         ("a\nb", "a\\nb"),

@@ -24,13 +24,13 @@ class Fired:
 class Talk:
     """A conversation and the time it is held at."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared | None = None) -> None:
         self.now = 0.0
         self.woken = 0
         self.position = 0
         self.is_free = False
         self.sent: list[Any] = []
-        self.conversation = Conversation(Shared(), self, self.now)
+        self.conversation = Conversation(Shared() if shared is None else shared, self, self.now)
 
     def wake(self) -> None:
         self.woken += 1

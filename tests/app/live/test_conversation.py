@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.live import conversation as rules
+from app.live.shared import Shared
 from app.live.standing import Standing
 from tests.app.live.standings import cycle, standing
 from tests.app.live.talk import Fired, Talk, quantities
@@ -45,6 +46,20 @@ def test_of_many_offers_only_the_newest_is_taken(talk: Talk) -> None:
     frame = talk.take()
     assert (frame["position"], quantities(frame)) == (999, ["999", "50"])
     assert talk.take() is None
+
+
+def test_what_a_newer_value_takes_the_place_of_is_counted_as_dropped() -> None:
+    shared = Shared()
+    talk = Talk(shared)
+    talk.subscribe("a", standing(1, cycle(1)))
+    talk.take()
+    assert shared.values_dropped == 0
+    for position in range(2, 12):
+        talk.conversation.offer(standing(position, cycle(position)))
+    talk.conversation.offer(standing(3, cycle(3)))
+    talk.take()
+    # Of eleven offers one was taken, and one was old when it came.
+    assert shared.values_dropped == 9
 
 
 def test_an_older_state_or_the_same_once_more_says_nothing(talk: Talk) -> None:

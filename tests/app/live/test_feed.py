@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ from app.live import readers
 from app.live.feed import LogFeed
 from app.live.held import HeldCustomer
 from app.live.standing import Standing
+from app.lost_database import LOST
 from app.projecting import project_all
 from app.service import Caller, Service
 from app.voiding import void_events
 from domain.errors import NotFound
-from tests.app.live.following import Noting, look, watching
+from tests.app.live.following import Noting, look, moved_on, watching
 from tests.app.shop import MAY, Shop, price_of, sms_price
 from tests.conftest import MovingClock
 
@@ -192,6 +194,23 @@ async def test_who_stopped_watching_is_offered_nothing(shop: Shop, feed: LogFeed
     assert other.quantity() == 1
 
 
+async def test_who_begins_to_watch_while_it_is_swept_is_not_forgotten(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = feed._has_customer
+
+    async def swept_meanwhile(tenant_id: str, customer_id: str) -> bool:
+        found = await ask(tenant_id, customer_id)
+        await feed.turn()
+        return found
+
+    monkeypatch.setattr(feed, "_has_customer", swept_meanwhile)
+    watcher = await watching(shop, feed)
+    await shop.use(clock.now)
+    await look(shop, feed)
+    assert watcher.quantity() == 1
+
+
 async def test_nobody_is_held_for_ever(shop: Shop, feed: LogFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = await watching(shop, feed)
     monkeypatch.setattr(feed_module, "KEPT_SECONDS", -1.0)
@@ -283,3 +302,29 @@ async def test_who_joins_is_shown_the_newest_and_the_others_are_offered_it_too(
     feed._tenants[shop.tenant_id].rests_until.clear()
     await look(shop, feed)
     assert watcher.quantity() == 2
+
+
+@pytest.mark.parametrize("kind", LOST)
+async def test_a_reading_that_met_a_lost_database_is_made_again(
+    shop: Shop, feed: LogFeed, clock: MovingClock, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """However the loss shows: who watches is not left with an old value until something else changes."""
+    watcher = await watching(shop, feed)
+    hold, failures = readers.hold, [kind("the database went away")]
+
+    async def failing(*asked: Any) -> HeldCustomer:
+        if failures:
+            raise failures.pop()
+        return await hold(*asked)
+
+    monkeypatch.setattr(readers, "hold", failing)
+    await shop.sell("dearer", price_of(fixed_price=700))
+    await shop.subscribe(products=["dearer"])
+    await project_all(shop.service)
+    # The reading raises, and so does the feed's next turn: then whoever runs it looks at everything anew.
+    for _ in range(3):
+        with suppress(kind):
+            await moved_on(feed)
+    await look(shop, feed)
+    assert failures == []
+    assert [len(offer.cycles) for offer in watcher.offers] == [1, 2]

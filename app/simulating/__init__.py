@@ -1,0 +1,1 @@
+"""Real history rated with other prices: read, settled and rated in memory, and recorded nowhere."""
