@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import cast
@@ -189,12 +190,12 @@ async def closed_here(service: Service, tell: Callable[[str], None]) -> Summary:
     watched = replace(service, pool=cast("Pool", WatchedPool(service.pool, seen)))
     done = await close_telling(watched, tell)
     each = 1_000 / max(done.closed, 1)
-    asked, waited = seen.calls.total(), seen.seconds.total()
+    asked, waited = seen.calls.total(), sum(seen.seconds.values())
     print(f"per close: {done.seconds * each:.2f} ms, of which {waited * each:.2f} ms in {asked * each / 1_000:.1f}")
     held = [seconds * 1_000 for seconds in seen.held]
     print(f"head held: {len(held)} times, {median(held):.0f} ms (median), {max(held):.0f} ms at most")
     print("statements, the slowest first:")
-    for query, took in seen.seconds.most_common(SLOWEST_SHOWN):
+    for query, took in sorted(seen.seconds.items(), key=itemgetter(1), reverse=True)[:SLOWEST_SHOWN]:
         print(f"  {took * each:6.3f} ms {seen.calls[query] * each / 1_000:5.2f}x  {query}")
     return done
 
@@ -320,12 +321,12 @@ async def measure_large(dsn: str, events: int) -> list[Large]:
             ("cycles that begin and end within an hour", Anchor(instant=start + timedelta(minutes=37))),
         ):
             ids = await subscribe_large(service, caller, what.split()[-1], anchor)
-            took = list[float]()
+            took, bills = list[float](), []
             for subscription_id in ids:
                 began = time.perf_counter()
-                bill = await close_cycle(service, caller, subscription_id)
+                bills.append(await close_cycle(service, caller, subscription_id))
                 took.append((time.perf_counter() - began) * 1_000)
-            (line,) = [line for line in bill.document.lines if line.meter_id]
+            (line,) = [line for line in bills[-1].document.lines if line.meter_id]
             events_billed = int(line.consumed_units) // TOKENS
             figures.append(Large(what, events_billed, len(took), median(took), max(took)))
     return figures

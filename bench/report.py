@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from matplotlib import pyplot
+from matplotlib import pyplot  # pyright: ignore[reportMissingImports]: the tests do without it
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "docs" / "bench"
@@ -127,7 +127,7 @@ def table(done: Figures) -> str:
     """All lines, aligned."""
     head = next((f"{one['date']}, {one['machine']}" for one in done.values() if isinstance(one, dict)), "")
     lines = [line for name, figures in done.items() for line in TOLD[name](figures)]
-    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    widths = [max(len(line.what) for line in lines), max(len(line.figure) for line in lines)]
     rows = [
         f"{line.what:<{widths[0]}}   {line.figure:<{widths[1]}}   {line.target and f'wanted {line.target}'}"
         f"{'' if line.met else ', not met'}".rstrip()

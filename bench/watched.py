@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +17,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.calls = Counter[str]()
-        self.seconds = Counter[str]()
+        self.seconds = defaultdict[str, float](float)
         self.held: list[float] = []
 
 
