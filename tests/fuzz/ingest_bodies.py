@@ -114,6 +114,7 @@ def events(draw: st.DrawFn, prefix: str) -> str:
 
 
 PACKERS = {"identity": bytes, "gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
+UNPACKERS = {"identity": bytes, "gzip": gzip.decompress, "zstd": zstandard.ZstdDecompressor().decompress}
 
 OWN = "own-0000:"
 """How each event id begins. The sender puts digits of his own in their place, so that no earlier body has the same
@@ -155,6 +156,11 @@ class Sent:
     def wire(self) -> bytes:
         """What arrives."""
         return self.damage.done_to(PACKERS[self.encoding](self.text.encode(errors="surrogatepass")))
+
+    @property
+    def arrived(self) -> str:
+        """The text that the service can have read: not the one that was sent, where damage left a body that is whole."""
+        return UNPACKERS[self.encoding](self.wire).decode()
 
     @property
     def headers(self) -> dict[str, str]:

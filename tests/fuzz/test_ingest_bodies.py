@@ -33,6 +33,9 @@ TRIES = 3
 NUMBERS = itertools.count()
 """Each body has ids of its own: an earlier one must not make it a duplicate."""
 
+TAKEN: dict[str, set[str]] = {}
+"""The ids that bodies of a tenant have recorded: one that is spoiled, and yet allowed, is not of one body alone."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def frozen() -> Iterator[None]:
@@ -74,8 +77,8 @@ def told(answered: httpx.Response) -> None:
 def events_of(sent: Sent) -> list[dict[str, Any]]:
     """What the standard library reads in a body that was accepted."""
     if sent.ndjson:
-        return [read_plainly(line) for line in sent.text.split("\n") if line.strip()]
-    return read_plainly(sent.text)["events"]
+        return [read_plainly(line) for line in sent.arrived.split("\n") if line.strip()]
+    return read_plainly(sent.arrived)["events"]
 
 
 def the_instant(text: str) -> datetime:
@@ -106,9 +109,10 @@ async def test_a_body_is_recorded_as_it_was_sent_or_refused_with_its_reason(api:
         return
     receipt, wanted = answered.json(), events_of(sent)
     assert receipt["ingested_count"] + receipt["duplicate_count"] + len(receipt["conflicts"]) == len(wanted)
-    first = {one["event_id"]: one for one in reversed(wanted)}
-    for one in first.values():
-        await reads_back(api, one)
+    first, taken = {one["event_id"]: one for one in reversed(wanted)}, TAKEN.setdefault(api.caller.tenant_id, set())
+    for event_id in first.keys() - taken:
+        await reads_back(api, first[event_id])
+    taken |= first.keys()
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[*set(Phase) - {Phase.explain}])

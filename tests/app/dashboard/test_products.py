@@ -163,6 +163,26 @@ async def test_what_is_typed_while_a_part_is_read_again_stays(open_page: OpenPag
     await expect(part.get_by_label("Price per package")).to_have_value("0.25")
 
 
+CHOOSES_AT_ONCE = """
+new MutationObserver(() => {
+  const choice = document.querySelector('select[name="price.meters[0].meter_id"]');
+  if (!choice || window.chosen) return;
+  window.chosen = true;
+  choice.selectedIndex = choice.options.length - 1;
+  choice.dispatchEvent(new Event("change", { bubbles: true }));
+}).observe(document.querySelector("#parts"), { childList: true, subtree: true });
+"""
+
+
+async def test_a_choice_counts_from_the_moment_that_it_is_there(open_page: OpenPage, tenant: Tenant) -> None:
+    await declare_meter(tenant)
+    page = await open_page(tenant)
+    await page.goto("/dashboard/products/new")
+    await page.evaluate(CHOOSES_AT_ONCE)
+    await page.get_by_role("button", name="Add meter", exact=True).click()
+    await expect(page.get_by_label("Price per call")).to_be_visible()
+
+
 async def test_errors_stand_beside_their_fields_and_keep_what_was_entered(open_page: OpenPage, tenant: Tenant) -> None:
     meter_id = await declare_meter(tenant)
     page = await open_page(tenant)
