@@ -137,8 +137,9 @@ def _write_units(
     price = usage.price
     consumed = _write_consumed(sheet, counted)
     chargeable = _write_chargeable(sheet, price, consumed)
-    credit_units = sheet.given("credit_units", 0, Measure.unit, "the line burns no credits")
-    if price.units_per_credit is not None:
+    if price.units_per_credit is None:
+        credit_units = sheet.given("credit_units", 0, Measure.unit, "the line burns no credits")
+    else:
         _, covered = _write_credits(sheet, price, chargeable, drawn)
         each = sheet.given("units_per_credit", price.units_per_credit, Measure.unit, "as the price version says")
         reach = sheet.compute("units_in_credits", Operation.times, covered, each, measure=Measure.unit)

@@ -12,6 +12,7 @@ from msgspec.json import encode
 from app.http.answers import ANSWERS, EXPLANATION
 from app.http.explanations import BehindList, ExplanationAnswer
 from domain.arithmetic import Step, redo
+from tests.app.http.credits import Credits
 
 LARGE = {
     "conjunction": "and",
@@ -240,6 +241,29 @@ async def test_pages_follow_each_other(told: Told) -> None:
             break
         after = {"after": behind["next"]}
     assert seen == [f"call-{number}" for number in range(5)]
+
+
+async def test_credits_that_rolled_over_before_their_close_is_done(api: Any, make: Any) -> None:
+    # Ada's first subscription ends its March on April 1st, and 10 credits roll over. Her second one closes before it.
+    credits = Credits(api, make)
+    await credits.open(rollover_enabled=True, rollover_percentage=100, max_rollover_count=1)
+    await credits.subscribe()
+    meter = await make.meter(name="Other calls")
+    burns = {"credit_entitlement_id": credits.entitlement_id, "meter_units_per_credit": "1"}
+    product = await make.product(price={"meters": [{"meter_id": meter["id"], **burns}]})
+    second = (await make.subscription("ada", product["product_id"], anchor_date="2026-03-05"))["subscription_id"]
+    api.clock.advance(days=27)
+    await credits.use(4, "2026-04-02T12:00:00Z")
+    invoice = await credits.close(second)
+    answered = await api.get(f"/invoices/{invoice['invoice_id']}/explain")
+    assert answered.status_code == 200, answered.text
+    told = answered.json()
+    (line,) = [line for line in told["lines"] if line["kind"] == "usage"]
+    assert told["agrees"]
+    # Once, though a line without credits has such a step, too.
+    assert [step["result"] for step in line["steps"] if step["name"] == "credit_units"] == ["4"]
+    rolled_over = {grant["id"]: grant["rollover_count"] for grant in await credits.grants()}
+    assert [(rolled_over[drawn["grant_id"]], drawn["credits"]) for drawn in line["draws"]] == [(1, "4")]
 
 
 async def test_late_events_name_the_invoice_that_took_them_in(told: Told) -> None:
