@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -19,10 +18,6 @@ from app.logs import LogFormat, configure
 from domain.tenant import Rules
 from projections.fault_points import arm
 
-GARBAGE_THRESHOLDS = (50_000, 20, 100)
-"""How rarely circles of references are looked for. Nearly everything here is freed without, and a look at all there is
-holds up everybody: nearly a second, several times a minute, with 5,000 sockets and Python's own 700, 10 and 10."""
-
 
 def main() -> None:
     """Do the work of the role in ``argv``; the plan is in the environment."""
@@ -32,7 +27,6 @@ def main() -> None:
     configure(LogFormat(plan["log_format"]))
     arm(os.environ, f"{sys.argv[1]} {plan['generation']}")
     rules = msgspec.convert(plan["rules"], Rules)
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
     if sys.argv[1] == "project":
         uvloop.run(_project(plan, rules))
         return

@@ -21,6 +21,7 @@ from app.engine.launcher import embedded
 from app.engine.problems import EngineError
 from app.erasing import erase_customer
 from app.event_log import ensure_partitions
+from app.garbage import look_rarely
 from app.health.sampling import Sampler
 from app.keys import create_key, terminal_caller
 from app.ledger_check import check_ledgers
@@ -211,6 +212,7 @@ async def project(flags: Namespace, environment: Environment) -> int:
 
 async def work(service: Service, dsn: str, stop: asyncio.Event) -> None:
     """Project, close what is due and look at alerts until ``stop``, which the signals to end set, too."""
+    look_rarely()
     projected = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

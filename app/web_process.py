@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import socket
@@ -14,6 +13,7 @@ import uvicorn
 
 from app.commands import traced_service
 from app.draining import Draining
+from app.garbage import keep_what_is_there, look_rarely
 from app.http.admission import Admission
 from app.http.application import build
 from app.http.http_transport import CONNECTIONS_MAX, bounded_http
@@ -36,6 +36,8 @@ IDLE_SECONDS = 75
 def serve(plan: dict[str, Any], rules: Rules, draining: Draining, *, events_only: bool) -> None:
     """Serve from the plan's socket until the process is told to stop; with ``events_only`` nothing but events."""
 
+    look_rarely()
+
     def opened() -> AbstractAsyncContextManager[Service]:
         return traced_service(plan["dsn"], rules, os.environ, events_only=events_only)
 
@@ -43,8 +45,7 @@ def serve(plan: dict[str, Any], rules: Rules, draining: Draining, *, events_only
     application, served = build(opened, plan["origins"], operating, events_only=events_only)
     _allow_files()
     config = server_config(served, application.state.admission)
-    gc.collect()
-    gc.freeze()  # What was imported and built so far stays, and need not be looked at again.
+    keep_what_is_there()
     # Handed over as a socket and not with uvicorn's `fd`, which takes any descriptor for a Unix socket: the loop would
     # then leave TCP_NODELAY off, and each answer on a kept connection would wait 40 ms for the client's delayed ACK.
     with socket.socket(fileno=plan["socket"]) as listener:

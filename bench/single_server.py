@@ -14,6 +14,7 @@ from close import RULES
 from litestar import Request, post
 
 from app.commands import open_service
+from app.garbage import keep_what_is_there, look_rarely
 from app.http import gate
 from app.http.application import build
 from app.ingest.decode import decode_events
@@ -31,9 +32,11 @@ async def decode(request: Request) -> dict[str, int]:
 
 async def serve(dsn: str, listener: socket.socket) -> None:
     """Serve until it is told to stop."""
+    look_rarely()
     gate.RAW_BODY_PATHS |= {DECODE}
     application, served = build(lambda: open_service(dsn, RULES), [])
     application.register(decode)
+    keep_what_is_there()
     await uvicorn.Server(server_config(served, application.state.admission)).serve(sockets=[listener])
 
 
