@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Much of a test is waiting, so two workers are worth it even where the database and the browser share their cores.
 WORKERS ?= 2
 
-.PHONY: run test chaos fuzz chromium bench bench-ingest bench-single bench-close bench-live bench-overload bench-audit clean
+.PHONY: run test chaos fuzz chromium bench bench-ingest bench-single bench-close bench-live bench-history bench-overload bench-audit clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/taximeter serve $(ARGS)
@@ -53,6 +53,9 @@ bench-close: $(VENV)/.bench
 
 bench-live: $(VENV)/.bench
 	@$(BIN)/python bench/live.py $(ARGS)
+
+bench-history: $(VENV)/.bench
+	@$(BIN)/python bench/history.py $(ARGS)
 
 bench-overload: $(VENV)/.bench
 	@$(BIN)/python bench/overload.py $(ARGS)

@@ -28,7 +28,7 @@ import httpx
 import msgspec
 import uvloop
 from asking import ask_all, ask_paced, percentile, request
-from limit import copy_bare, recorder_rate
+from limit import copy_bare, copy_log, recorder_rate
 from memory import resident_megabytes
 from service import ROOT, Target, headers, own_service
 from workload import REQUEST_EVENTS, bodies, declare_meter, projected_total, rows, total
@@ -70,6 +70,7 @@ class Figures(msgspec.Struct):
     durable: float
     projected: float
     bare: float
+    log_alone: float
     recorder: float
     ratio: float
     shares: list[float]
@@ -237,6 +238,7 @@ async def measure(target: Target, count: int, connections: int, workers: int) ->
         durable=count / durable,
         projected=count / projected,
         bare=limit,
+        log_alone=await copy_log(target.dsn, rows(len(sample))),
         recorder=recorder_rate(target.dsn, sample[:RECORDER_EVENTS]),
         ratio=count / projected / limit,
         shares=full.shares(),
@@ -265,6 +267,7 @@ def told(figures: Figures) -> str:
         f"memory       {memory}",
         f"rebuild      {figures.rebuild:>9,.0f} events/s   all read models from the log, compared and swapped",
         f"bare COPY    {figures.bare:>9,.0f} events/s   the same rows, decoded, no key, one connection (median of 3)",
+        f"log alone    {figures.log_alone:>9,.0f} events/s   into the log's tables, packed before, one connection",
         f"recorder     {figures.recorder:>9,.0f} events/s   the eventsourcing library's own for PostgreSQL, rows alone",
         f"ratio        {figures.ratio:>9.1%}            projected to bare COPY",
     ]

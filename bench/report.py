@@ -72,6 +72,7 @@ def of_ingest(one: Figures) -> Iterator[Line]:
     yield _fresh("visible after the answer, half load", one["fresh_half_p99"], 100)
     faster = one["rebuild"] >= one["projected"]
     yield Line("rebuild", f"{one['rebuild']:,.0f} events/s", "as fast as the way in", faster)
+    yield Line("PostgreSQL alone, packed before", f"{one['log_alone']:,.0f} events/s into the log's tables", "", True)
     yield Line("the library's recorder", f"{one['recorder']:,.0f} events/s", "", True)
     for name, most in one["memory"].items():
         yield Line(f"memory of {name}", f"{most[0]:,.0f} to {most[-1]:,.0f} MB", "flat", most[-1] <= 1.1 * most[1])
