@@ -317,8 +317,8 @@ async def measure_large(dsn: str, events: int) -> list[Large]:
         await declare(service, caller)
         await use_much(service, caller, events, start)
         for what, anchor in (
-            ("cycles of whole days", Anchor(date=start.date())),
-            ("cycles that begin and end within an hour", Anchor(instant=start + timedelta(minutes=37))),
+            ("whole days", Anchor(date=start.date())),
+            ("cut hours", Anchor(instant=start + timedelta(minutes=37))),
         ):
             ids = await subscribe_large(service, caller, what.split()[-1], anchor)
             took, bills = list[float](), []
