@@ -159,7 +159,7 @@ class Sent:
 
     @property
     def arrived(self) -> str:
-        """The text that the service can have read: not the one that was sent, where damage left a body that is whole."""
+        """The text that the service can have read: another than was sent, where damage left a body that is whole."""
         return UNPACKERS[self.encoding](self.wire).decode()
 
     @property
