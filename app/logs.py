@@ -50,3 +50,10 @@ def configure(log_format: LogFormat) -> None:
     handler.setFormatter(JsonLines() if log_format is LogFormat.json else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     REQUESTS.setLevel(logging.INFO if log_format is LogFormat.json else logging.WARNING)
+    logging.getLogger("asyncpg.pool").addFilter(without_trace)
+
+
+def without_trace(record: logging.LogRecord) -> bool:
+    """Let a record of the driver's pool pass as its message alone: why it tries again is said by whoever asked."""
+    record.exc_info = None
+    return True

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import asyncpg
 
 from app.database import SQL, DatabaseError, Owner, check_schema, connect_owner, refuse_newer
+from app.lost_database import LOST
 from app.projecting import pause
 from projections.rebuild import build_beside, rebuild
 from projections.shape import Standing, standing
@@ -77,7 +78,7 @@ async def watch_fit(dsn: Callable[[], str], stop: asyncio.Event, say: Say) -> bo
             say(f"{error}. Stopping")
             stop.set()
             return True
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (*LOST, asyncpg.PostgresError):
             await pause(stop, LOOK_SECONDS)
     return False
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from app.backup.taking import archive_trouble
 from app.database import connect_owner
+from app.lost_database import LOST
 from app.projecting import pause
 
 LOOK_SECONDS = 30.0
@@ -25,7 +26,7 @@ async def watch_archive(dsn: Callable[[], str], stop: asyncio.Event, say: Callab
                 trouble = await archive_trouble(owner)
             finally:
                 await owner.close()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (*LOST, asyncpg.PostgresError):
             # Whoever watches the database itself says so.
             await pause(stop, LOOK_SECONDS)
             continue

@@ -30,6 +30,7 @@ from app.engine.locks import FileLock
 from app.engine.problems import EngineError
 from app.engine.server import start, stop
 from app.engine.sockets import dsn
+from app.lost_database import LOST
 
 SIDE_PREFIX = "restoring-"
 POLL_SECONDS = 0.2
@@ -181,7 +182,7 @@ async def _promoted(cluster: Cluster, address: str, report: Report) -> None:
                 if connection is None:
                     connection = await asyncpg.connect(address)
                 row = await connection.fetchrow(_PROGRESS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*LOST, asyncpg.PostgresError) as error:
                 raise EngineError(f"The PostgreSQL server ended while it recovered; see {cluster.log}.") from error
             if not row["busy"]:
                 return

@@ -14,6 +14,7 @@ from app.draining import Draining
 from app.health.lag import Lag
 from app.health.write_path import try_write, why_not
 from app.limits import READY_LAG_EVENTS
+from app.lost_database import LOST
 from app.service import Service
 from projections.database import Database
 
@@ -81,7 +82,7 @@ class Readiness:
             async with asyncio.timeout(LOOK_SECONDS), self._service.pool.acquire() as connection:
                 self._waits_for = "database"
                 return await self._look_at(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             return Verdict({"database": why_not(error)})
         except Exception as error:
             LOG.exception("the service could not be looked at")

@@ -12,6 +12,7 @@ import asyncpg
 from app import measures
 from app.bounded_pool import BoundedPool
 from app.health.lag import Lag
+from app.lost_database import LOST
 from app.service import Service
 
 LOG = logging.getLogger("taximeter.health")
@@ -87,5 +88,5 @@ class Sampler:
                 measures.ROUND_TRIP_SECONDS.observe(time.perf_counter() - began)
                 if self._lag is not None:
                     await self._lag.look(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             LOG.debug("the database could not be asked: %s", error)

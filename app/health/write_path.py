@@ -44,7 +44,7 @@ def why_not(error: BaseException) -> str:
             return "the database is read-only"
         case asyncpg.DiskFullError():
             return "the database has no room left on its disk"
-        case OSError() | asyncpg.InterfaceError() | asyncpg.PostgresConnectionError():
+        case OSError() | asyncpg.InterfaceError() | asyncpg.InternalClientError() | asyncpg.PostgresConnectionError():
             return "the database cannot be reached"
         case _:
             return f"the database refuses a write ({type(error).__name__})"

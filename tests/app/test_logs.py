@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.logs import FIELDS, JsonLines
+from app.logs import FIELDS, JsonLines, without_trace
 
 
 def line(message: str, *arguments: object, **more: Any) -> dict[str, Any]:
@@ -42,3 +42,12 @@ def test_any_text_can_be_logged(odd: str) -> None:
     said = line("path %s", odd, extra={FIELDS: {"path": odd}})
     assert said["message"].startswith("path ")
     assert "path" in said
+
+
+def test_the_pool_of_the_driver_brings_no_traceback() -> None:
+    try:
+        raise ConnectionRefusedError("nobody there")
+    except ConnectionRefusedError:
+        record = logging.LogRecord("asyncpg.pool", logging.WARNING, __file__, 1, "retrying", (), sys.exc_info())
+    assert without_trace(record)
+    assert "Traceback" not in JsonLines().format(record)

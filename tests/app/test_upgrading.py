@@ -126,6 +126,23 @@ async def test_a_service_whose_database_moved_on_stops(
     assert "a newer Taximeter has made the read models" in said[0]
 
 
+async def test_a_connection_that_is_cut_as_a_statement_begins_is_no_reason_to_stop(
+    own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrading, "LOOK_SECONDS", 0.01)
+    stop, looks = asyncio.Event(), list[int]()
+
+    async def cut(_: object) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            stop.set()
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    monkeypatch.setattr(upgrading, "check_schema", cut)
+    assert not await watch_fit(lambda: own, stop, Said())
+    assert len(looks) == 3
+
+
 async def test_events_are_taken_while_the_read_models_are_rebuilt(own: str, data: Path) -> None:
     """The rebuild is held up from outside for as long as the test looks."""
     async with (
