@@ -228,6 +228,8 @@ async def measure(home: Path, flags: argparse.Namespace) -> None:
             for quiet in (True, False) if pair % 2 == 0 else (False, True):
                 phase = await bench.phase(flags.seconds, None if quiet else simulating)
                 (alone if quiet else beside).append(phase)
+        if next(bench.requests, None) is None:
+            raise SystemExit("more was taken in than was made before it ran: give a higher --rate-max; no figure")
         report(alone, beside, only)
 
 
@@ -239,7 +241,7 @@ def main() -> None:
         "--seconds", type=float, default=20, help="of each span; a simulation takes some to find its pace"
     )
     parser.add_argument("--pairs", type=int, default=3, help="spans each way")
-    parser.add_argument("--rate-max", type=int, default=25_000, help="events made for each second before it runs")
+    parser.add_argument("--rate-max", type=int, default=60_000, help="events made for each second before it runs")
     parser.add_argument("--meter", action="store_true", help="propose a new meter")
     uvloop.run(run(parser.parse_args()))
 
